@@ -1,0 +1,37 @@
+# Two commands for a newcomer: `make repro` (meshes -> released model, report, animation) and `make test`.
+# Each does its own set-up: a virtual environment in .venv with the exact versions of requirements.lock.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+PROFILE ?= default
+VIDEO ?=
+
+.PHONY: repro test bench lint setup lock clean
+
+setup:           ## the pinned environment, and what this machine can do
+	@tools/setup.sh
+	@serep doctor
+
+repro: setup     ## every stage that is not up to date, the release, and an animation from a video (VIDEO=clip.mp4; else the run's own test sequence)
+	@tools/repro.sh "$(PROFILE)" "$(VIDEO)"
+
+test:            ## all tests, on the pinned environment
+	@tools/setup.sh
+	ruff check .
+	lint-imports
+	pytest -m "not slow"
+	pytest -m slow
+
+bench:           ## every benchmark under benchmarks/: one JSON each in benchmarks/results/, and a printed table
+	@tools/setup.sh
+	python -m benchmarks
+
+lint:
+	@tools/setup.sh
+	ruff check . && lint-imports
+
+lock:            ## rewrite requirements.lock from pyproject.toml (needs uv)
+	tools/lock.sh

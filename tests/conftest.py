@@ -1,0 +1,36 @@
+"""Fixtures of the whole suite, and the run-time check of the shapes that signatures state."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+_hook = install_import_hook("serep", "beartype.beartype")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real meshes, photos and videos beside the repository; they may not be published, so most machines lack them."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real data at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def head_model():
+    """The built-in head model."""
+    import serep.faces
+
+    return serep.faces.open_head_model("makehuman", serep.faces.BUILT_IN_HEADS)
+
+
+@pytest.fixture(scope="session")
+def topology(head_model):
+    return head_model.topology
