@@ -1,0 +1,1 @@
+"""What is stored, and how: schemas, heads, render shards, images and video."""
