@@ -1,0 +1,72 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from renderer_contract import RendererContract
+
+from serep.render import Scene, ambient_occlusion, open_renderer, sample_appearance, sample_camera, sample_light
+
+OPEN = """
+import sys, ctypes
+if sys.argv[1] == "no library":
+    loaded = ctypes._dlopen
+    def load(name, *arguments):
+        if "libEGL" in str(name):
+            raise OSError(f"{name}: cannot open shared object file")
+        return loaded(name, *arguments)
+    ctypes._dlopen = load
+from serep.render import open_renderer
+print(open_renderer("pyrender", size_px=16, fallback=sys.argv[2] or None).name)
+"""
+
+
+class TestPyrenderRenderer(RendererContract):
+    name = "pyrender"
+
+    @pytest.fixture(autouse=True)
+    def _needs_gl(self):
+        try:
+            open_renderer("pyrender", size_px=64, fallback=None)
+        except RuntimeError as error:
+            pytest.skip(str(error))
+
+    def test_agrees_with_numba_on_heads(self, topology, scene_ranges):
+        size = 96
+        renderers = [open_renderer(name, size_px=size, fallback=None) for name in ("numba", "pyrender")]
+        occlusion = ambient_occlusion(topology.mesh(topology.template), rays=16, floor=0.2)
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            head = Scene(
+                topology.template, topology.faces, sample_appearance(topology, rng=rng), occlusion, sample_light(scene_ranges, rng=rng),
+                sample_camera(scene_ranges, topology.landmarks(topology.template), size_px=size, rng=rng),
+            )  # fmt: skip
+            one, other = (renderer.render(head) for renderer in renderers)
+            both = (one.mask > 0) & (other.mask > 0)
+            assert (one.mask != other.mask).mean() < 0.002 and both.mean() > 0.2
+            assert np.abs(one.rgb[both].astype(int) - other.rgb[both]).mean() < 0.1
+            assert np.median(np.abs(one.depth[both] - other.depth[both])) < 0.01
+
+    def test_two_sizes_in_one_process(self):
+        from render_scenes import camera, scene, sphere
+
+        small, large = (open_renderer("pyrender", size_px=size, fallback=None) for size in (32, 64))
+        for renderer, size in ((small, 32), (large, 64), (small, 32)):
+            assert renderer.render(scene(*sphere(20), camera_used=camera(size=size))).mask.shape == (size, size)
+
+    def test_names_the_driver(self, renderer):
+        assert {"GL_RENDERER", "GL_VERSION", "pyrender", "PyOpenGL"} <= set(renderer.describe())
+
+
+@pytest.mark.parametrize("missing", ["no library", "no driver"])
+def test_without_gl_says_what_to_install(missing):
+    environment = os.environ | ({"__EGL_VENDOR_LIBRARY_DIRS": "/nonexistent", "__EGL_VENDOR_LIBRARY_FILENAMES": ""} if missing == "no driver" else {})
+    refused = subprocess.run([sys.executable, "-c", OPEN, missing, ""], capture_output=True, text=True, env=environment, check=False)
+    assert refused.returncode != 0 and "RuntimeError: OpenGL without a display (EGL) cannot be used here" in refused.stderr
+    assert "apt-get install --no-install-recommends libegl1 libgl1" in refused.stderr and "render.backend: numba" in refused.stderr
+
+
+def test_without_gl_the_fallback_draws():
+    result = subprocess.run([sys.executable, "-c", OPEN, "no library", "numba"], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "numba" and "will be drawn by 'numba' instead" in result.stderr
