@@ -1,0 +1,1 @@
+"""Animations and pictures that other programs open."""
