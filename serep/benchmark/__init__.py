@@ -1,0 +1,1 @@
+"""Scores, figures and the report; sees arrays, never a network."""

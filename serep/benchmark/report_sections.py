@@ -1,0 +1,99 @@
+"""From the stages' metrics and arrays to the sections of the report."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from serep.benchmark.figures import RetargetingExample, contact_sheet, coverage_histogram, curves, error_map_on_face, overlay_sheet, retargeting_grid
+from serep.benchmark.report_content import Column, Figure, Row, Section, Table
+from serep.faces.topology import FaceTopology
+
+KIND_NAMES = {"neural": "neural", "gradient_pca": "PCA of deformation gradients", "displacement_pca": "linear 3DMM (PCA of displacements)"}
+ERROR_LIMIT = 1.0  # mm at the bright end of retargeting error maps
+CAPTURE_ERROR_LIMIT = 4.0
+Metrics = Mapping[str, object]
+
+
+def data_section(
+    images: UInt8[np.ndarray, "N H W 3"], captions: Sequence[str], weights: Float[np.ndarray, "M E"], names: Sequence[str], counts: Mapping[str, Metrics]
+) -> Section:
+    """Contact sheet of training images, how often each expression unit occurs, and what the parts hold."""
+    rows = tuple(Row(name, (part["images"], part["people"], part["expressions"], part["bytes_per_image"])) for name, part in counts.items())
+    columns = (Column("images"), Column("people"), Column("expressions"), Column("bytes per image"))
+    figures = [Figure(contact_sheet(images, columns=8, captions=captions), "Random training images on a grey background, as they are stored.", "Rendered faces")]
+    if weights.size:
+        figures.append(Figure(coverage_histogram(weights, names), "How often each expression unit is active in the training meshes.", "Bars, one a unit"))
+    return Section(tables=(Table("Rendered parts", columns, rows, "part"),), figures=tuple(figures))
+
+
+def semantic_section(metrics: Mapping[str, Metrics], examples: Mapping[str, np.ndarray], topology: FaceTopology, *, released: str) -> Section:
+    """Every kind of model on unseen people and expressions, and the retargeting grid."""
+    columns = (
+        Column("reconstruction", "mm", "low", 3), Column("retargeting", "mm", "low", 3), Column("identity leak", "", "low", 4),
+        Column("leak per number", "", "low", 4), Column("neutral leak", "mm", "low", 3), Column("code cycle", "", "low", 4),
+        Column("left-right swaps", "", "low", 3),
+    )
+    keys = ("reconstruction_mm", "retargeting_mm", "identity_leak", "identity_leak_per_number", "neutral_leak_mm", "code_cycle", "left_right_swap")
+    rows = [Row(KIND_NAMES[kind], tuple(one[key] for key in keys), "own" if kind == released else "baseline") for kind, one in metrics.items()]
+    first = next(iter(metrics.values()))
+    rows.append(Row("copy the displacement", (0.0, first["copied_mm"], None, None, None, None, None)))
+    rows.append(Row("never move", (first["neutral_mm"], first["neutral_mm"], None, None, 0.0, None, None)))
+    note = (f"{first['people']} people and {first['shared_expressions']} expressions never trained on; mean over the vertices that move by more than "
+            f"0.3 mm on average ({first['moving_vertices']} of {len(topology.template)}; they move {first['moving_motion_mm']:.2f} mm). "
+            f"Retargeting over {first['pairs']} pairs of people.")
+    kinds = [name.removeprefix("model/") for name in examples if name.startswith("model/")]
+    lines = [RetargetingExample(str(label), examples["source"][row], {KIND_NAMES[kind]: examples[f"model/{kind}"][row] for kind in kinds}, examples["truth"][row])
+             for row, label in enumerate(examples["labels"])]
+    grid = Figure(retargeting_grid(lines, topology, limit=ERROR_LIMIT), "An unseen expression carried to another unseen person, and the error of each model.",
+                  "Rows of grey faces and error maps")
+    regions = tuple(name for name in ("mouth", "nose", "cheek", "eyes_forehead") if f"retargeting_{name}_mm" in first)
+    by_region = Table("Retargeting by region", tuple(Column(name.replace("_", " "), "mm", "low", 3) for name in regions),
+                      tuple(Row(KIND_NAMES[kind], tuple(one[f"retargeting_{name}_mm"] for name in regions), "own" if kind == released else "baseline")
+                            for kind, one in metrics.items()), "model")
+    return Section(tables=(Table("Semantic model", columns, tuple(rows), "model", note), by_region), figures=(grid,))
+
+
+def capture_section(metrics: Metrics, examples: Mapping[str, np.ndarray], *, text: str) -> Section:
+    """The network on test renders beside trivial answers, and its landmarks on some of them."""
+    names = {"ours": ("capture network", "own"), "neutral": ("neutral", "baseline"), "mean_expression": ("mean expression", "baseline"),
+             "ridge_landmarks": ("ridge regression from the true landmarks", "baseline")}
+    columns = (Column("vertex error", "mm", "low", 3), Column("landmarks", "% of eye distance", "low", 2))
+    rows = tuple(Row(label, (metrics[key]["vertex_mm"], metrics[key].get("landmark_pct")), role) for key, (label, role) in names.items())
+    note = f"{metrics['images']} renders of people and expressions never trained on; vertices that move, posed on the mean head."
+    sheet = overlay_sheet(examples["images"], examples["predicted"], examples["reference"], columns=6)
+    return Section(text, (Table("Capture on test renders", columns, rows, "method", note),), (Figure(sheet, "Landmarks on test renders.", "Faces with dots"),))
+
+
+def benchmark_section(metrics: Metrics, examples: Mapping[str, np.ndarray], vertex_errors: Mapping[str, np.ndarray], topology: FaceTopology) -> Section:
+    """Region errors by method and by view, error maps, and frames from every view."""
+    methods: Mapping[str, Metrics] = metrics["methods"]
+    roles = {"capture": "own", "neutral": "baseline", "true codes": ""}
+    regions = list(methods["capture"]["regions_mm"])
+    columns = (*(Column(name.replace("_", " "), "mm", "low", 2) for name in regions), Column("mean", "mm", "low", 2), Column("macro mean", "mm", "low", 2),
+               Column("95 % interval", "mm"))
+    rows = tuple(Row(name, (*(one["regions_mm"][region] for region in regions), one["mean_mm"], one["macro_mean_mm"],
+                            _interval(one["interval_mm"])), roles[name]) for name, one in methods.items())
+    views = list(methods["capture"]["views_mm"])
+    view_rows = tuple(Row(name, tuple(one["views_mm"][view] for view in views), roles[name]) for name, one in methods.items())
+    note = (f"{metrics['people']} unseen people, {metrics['frames']} frames from five cameras; a face was found in {100 * metrics['found_share']:.1f} % of them "
+            "(the others count as neutral). Each region is aligned rigidly, without scale or mirroring. 'True codes' is the expression model's own floor.")
+    table = Table("By region", columns, rows, "method", note)
+    by_view = Table("By view", tuple(Column(view, "mm", "low", 2) for view in views), view_rows, "method")
+    face = error_map_on_face(topology.template, topology, dict(vertex_errors), limit=CAPTURE_ERROR_LIMIT)
+    frames = overlay_sheet(examples["images"], examples["predicted"], examples["reference"], columns=5, captions=[str(view) for view in examples["view"]])
+    return Section(tables=(table, by_view), figures=(
+        Figure(frames, "One expression at its height, from the five views.", "Faces with landmarks from five sides"),
+        Figure(face, "Mean error by vertex, not aligned.", "Faces coloured by error")))
+
+
+def _interval(bounds: Sequence[float | None]) -> str | None:
+    """None where one person gives no interval."""
+    return None if None in bounds else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
+
+
+def training_section(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Section:
+    """Curves of every model that was trained by steps; linear ones have none."""
+    trained = {name: lines for name, lines in rows.items() if lines}
+    return Section(figures=(Figure(curves(trained), "Losses over the training steps, and scores on held-out people.", "Line charts"),))
