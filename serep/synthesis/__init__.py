@@ -1,0 +1,1 @@
+"""Joins heads, codes and a renderer into labelled images."""

@@ -1,0 +1,174 @@
+"""What is on each image: who, with which expression, lit and seen how; and its exact labels."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from serep.data.heads import HeadSet, read_heads
+from serep.data.preprocess import align_neutral, neutral_problems
+from serep.data.schema import RENDER_ARRAYS
+from serep.data.shards import DrawnImages
+from serep.faces import open_head_model
+from serep.faces.topology import FaceTopology
+from serep.geometry.camera import project
+from serep.models.semantic import SemanticModel
+from serep.render.ambient_occlusion import ambient_occlusion
+from serep.render.insets import Insets
+from serep.render.renderer import Renderer, open_renderer
+from serep.render.sampling import occlusion_floor, sample_appearance, sample_camera, sample_gaze, sample_light, sink_inner_parts, turn_eyes
+from serep.render.scene import Appearance, Scene
+from serep.synthesis.plan import PartInputs, PartPlan
+
+# default_rng([seed, split number, number, stream]); images have no fourth number, which NumPy takes as 0
+PEOPLE_STREAM, LOOKS_STREAM = 1, 2
+NEUTRAL_SHARE = 0.5  # of mixed codes: towards the neutral rather than towards another code, since most real frames are faint expressions
+OCCLUSION_RAYS = 96
+DRAWING_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class CodeTable:
+    """Expression codes of the training people, as the semantic model encodes them."""
+
+    codes: Float32[np.ndarray, "M Z"]
+    expression_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """One image's expression: the code, the vertices that it means (mm), and the names for the index."""
+
+    code: Float32[np.ndarray, " Z"]
+    vertices: Float[np.ndarray, "V 3"]
+    expression: int
+    expression_id: str
+
+
+class Studio:
+    """Draws images of one plan. One per process: opening the models and the renderer costs seconds."""
+
+    def __init__(self, plan: PartPlan, inputs: PartInputs) -> None:
+        self.plan = plan
+        self.model = SemanticModel.load(inputs.semantic_model)
+        self.topology: FaceTopology = self.model.topology
+        self.insets = Insets(self.topology)
+        self.renderer: Renderer = open_renderer(plan.backend, size_px=plan.size_px, fallback=plan.fallback)
+        if plan.split == "train":
+            head_model = open_head_model(inputs.head_source, inputs.head_path, **inputs.head_options)
+            if not self.topology.same_faces(head_model.topology):
+                raise ValueError(f"the semantic model knows the topology {self.topology.name!r}, the source of heads {inputs.head_source!r} has "
+                                 f"{head_model.topology.name!r}; train the model on heads of this source")
+            self.cast: DrawnPeople | HeldOutPeople = DrawnPeople(plan, self.model, head_model)
+        else:
+            self.cast = HeldOutPeople(plan, self.model, read_heads(inputs.heads))
+        self._visit = -1
+
+    def draw(self, images: range, table: CodeTable) -> DrawnImages:
+        """The images with these numbers in the part, in order; `table` is used by training parts only."""
+        drawn: dict[str, list] = {layout.name: [] for layout in RENDER_ARRAYS}
+        subject_ids, expression_ids = [], []
+        for local in images:
+            image = self.plan.first_image + local
+            self._call(image // self.plan.images_per_person)
+            rng = np.random.default_rng([self.plan.seed, self.plan.split_number, image])
+            pose = self.cast.pose(image, table, rng=rng)
+            for name, value in (self._photograph(pose, rng=rng) | {"subject": self.cast.subject, "seed": image}).items():
+                drawn[name].append(value)
+            subject_ids.append(self.cast.subject_id)
+            expression_ids.append(pose.expression_id)
+        arrays = {layout.name: np.asarray(drawn[layout.name]).astype(layout.dtype) for layout in RENDER_ARRAYS}
+        return DrawnImages(arrays, subject_ids, expression_ids)
+
+    def _call(self, visit: int) -> None:
+        """Lets the person of this visit (a run of images_per_person images) come in, with a look of the visit's own."""
+        if visit == self._visit:
+            return
+        self._visit = visit
+        neutral, drawn = self.cast.call(visit), self.insets.topology
+        rng = np.random.default_rng([self.plan.seed, self.plan.split_number, visit, LOOKS_STREAM])
+        self._look: Appearance = sample_appearance(drawn, rng=rng)
+        self._occlusion = ambient_occlusion(drawn.mesh(self.insets.add(neutral)), rays=OCCLUSION_RAYS, floor=occlusion_floor(drawn))
+
+    def _photograph(self, pose: Pose, *, rng: np.random.Generator) -> dict[str, object]:
+        ranges, drawn = self.plan.ranges, self.insets.topology
+        landmarks = self.topology.landmarks(pose.vertices)
+        camera = sample_camera(ranges, landmarks, size_px=self.plan.size_px, rng=rng)
+        light = sample_light(ranges, rng=rng)
+        shown = turn_eyes(self.insets.add(pose.vertices), drawn, sample_gaze(ranges, rng=rng))
+        layers = self.renderer.render(Scene(sink_inner_parts(shown, drawn, camera), drawn.faces, self._look, self._occlusion, light, camera))
+        return {"rgb": layers.rgb, "mask": layers.mask, "codes": pose.code, "landmarks": project(landmarks, camera), "intrinsics": camera.intrinsics,
+                "world_to_camera": camera.world_to_camera, "expression": pose.expression}
+
+
+class DrawnPeople:
+    """Training images: people nobody has met, playing the training set's codes. The label is the code that made the mesh, so it is exact."""
+
+    def __init__(self, plan: PartPlan, model: SemanticModel, head_model: object) -> None:
+        self.plan, self.model, self.head_model = plan, model, head_model
+
+    def call(self, visit: int) -> Float[np.ndarray, "V 3"]:
+        self.subject, self.subject_id = visit, f"drawn-{visit:06d}"
+        neutral = self._draw_neutral(np.random.default_rng([self.plan.seed, self.plan.split_number, visit, PEOPLE_STREAM]))
+        self._rig = self.model.bind(self.model.topology.mesh(neutral))
+        return neutral
+
+    def pose(self, image: int, table: CodeTable, *, rng: np.random.Generator) -> Pose:
+        code, row, expression_id = draw_code(table, mixed_share=self.plan.mixed_share, rng=rng)
+        return Pose(code, self._rig.pose(code[None])[0].astype(np.float64), row, expression_id)
+
+    def _draw_neutral(self, rng: np.random.Generator) -> Float[np.ndarray, "V 3"]:
+        problems: list[str] = []
+        for _ in range(DRAWING_ATTEMPTS):
+            neutral = align_neutral(self.head_model.draw_neutral(rng=rng), self.model.topology)
+            problems = neutral_problems(neutral, self.model.topology)
+            if not problems:
+                return neutral
+        raise ValueError(f"{DRAWING_ATTEMPTS} random people of {self.head_model.name} in a row are unsound (last: {problems[0]}); "
+                         "look at this source of heads")
+
+
+class HeldOutPeople:
+    """Validation and test images: the true meshes of people and expressions that no model was fitted to; the label is the mesh's own code."""
+
+    def __init__(self, plan: PartPlan, model: SemanticModel, heads: HeadSet) -> None:
+        if not model.topology.same_faces(heads.topology):
+            raise ValueError(f"the semantic model knows the topology {model.topology.name!r}, the heads have {heads.topology.name!r}; "
+                             "train the model on these heads")
+        self.plan, self.model, self.heads = plan, model, heads
+        self._meshes = [np.flatnonzero(heads.expression_subject == person) for person in range(len(heads.neutrals))]
+        self._people = [person for person, split in enumerate(heads.subject_splits) if split == plan.split and len(self._meshes[person])]
+        if not self._people:
+            raise ValueError(f"the heads hold nobody of the split {plan.split!r} with an expression; part {plan.part} cannot be drawn")
+
+    def call(self, visit: int) -> Float[np.ndarray, "V 3"]:
+        """People come in turn, and go through all their expressions over their visits."""
+        self.subject = self._people[visit % len(self._people)]
+        self.subject_id = self.heads.subject_ids[self.subject]
+        own, first = self._meshes[self.subject], visit // len(self._people) * self.plan.images_per_person
+        self._rows = own[(first + np.arange(self.plan.images_per_person)) % len(own)]
+        neutral = self.heads.neutrals[self.subject].astype(np.float64)
+        unique, place = np.unique(self._rows, return_inverse=True)
+        self._codes = self.model.encode(self.model.topology.mesh(neutral), self.heads.expressive[unique])[place]
+        return neutral
+
+    def pose(self, image: int, table: CodeTable, *, rng: np.random.Generator) -> Pose:
+        position = image % self.plan.images_per_person
+        row = int(self._rows[position])
+        return Pose(self._codes[position], self.heads.expressive[row].astype(np.float64), row, self.heads.expression_ids[row])
+
+
+def draw_code(table: CodeTable, *, mixed_share: float, rng: np.random.Generator) -> tuple[Float32[np.ndarray, " Z"], int, str]:
+    """(code, row of the table, name): a code of the table, or one on the way from it to another or to the neutral's (zero)."""
+    row = int(rng.integers(len(table.codes)))
+    code, name = table.codes[row], table.expression_ids[row]
+    if rng.random() < mixed_share:
+        way = rng.uniform()
+        if rng.random() < NEUTRAL_SHARE:
+            other, other_name = np.zeros_like(code), "neutral"
+        else:
+            number = int(rng.integers(len(table.codes)))
+            other, other_name = table.codes[number], table.expression_ids[number]
+        code, name = ((1 - way) * code + way * other).astype(np.float32), f"{name}~{other_name}"
+    return code, row, name

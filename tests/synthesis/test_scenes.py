@@ -1,0 +1,151 @@
+"""What is drawn: labels that are exact, people and expressions as planned, and images that do not depend on their neighbours."""
+import dataclasses
+
+import numpy as np
+import pytest
+
+from serep.geometry.camera import Camera, project
+from serep.synthesis.scenes import CodeTable, Studio, draw_code
+
+
+@pytest.fixture(scope="module")
+def table() -> CodeTable:
+    codes = np.random.default_rng(0).normal(0, 1, (9, 4)).astype(np.float32)
+    return CodeTable(codes, tuple(f"train-{row}" for row in range(9)))
+
+
+@pytest.fixture(scope="module")
+def studio(plan, inputs) -> Studio:
+    return Studio(plan, inputs)
+
+
+@pytest.fixture(scope="module")
+def drawn(studio, table):
+    return studio.draw(range(8), table)
+
+
+def cameras(arrays, size_px: int) -> list[Camera]:
+    return [Camera(intrinsics.astype(np.float64), motion.astype(np.float64), size_px, size_px)
+            for intrinsics, motion in zip(arrays["intrinsics"], arrays["world_to_camera"], strict=True)]
+
+
+def test_the_code_and_the_camera_give_the_landmarks_back(studio, drawn, plan):
+    """From the stored numbers alone: bind the person, pose the code, project."""
+    for image, camera in enumerate(cameras(drawn.arrays, plan.size_px)):
+        studio.cast.call(image // plan.images_per_person)
+        vertices = studio.cast._rig.pose(drawn.arrays["codes"][image][None])[0].astype(np.float64)
+        expected = project(studio.topology.landmarks(vertices), camera)
+        np.testing.assert_allclose(drawn.arrays["landmarks"][image], expected, atol=0.01)
+
+
+def test_landmarks_lie_on_the_drawn_head(drawn):
+    for landmarks, mask in zip(drawn.arrays["landmarks"], drawn.arrays["mask"], strict=True):
+        columns, rows = np.floor(landmarks).astype(int).T
+        inside = (rows >= 0) & (rows < 64) & (columns >= 0) & (columns < 64)
+        assert inside.mean() > 0.9
+        assert (mask[rows[inside], columns[inside]] == 255).mean() > 0.9
+    assert not drawn.arrays["rgb"][drawn.arrays["mask"] == 0].any()
+    assert drawn.arrays["rgb"].std() > 10
+
+
+def test_people_change_as_planned(drawn, plan):
+    assert plan.images_per_person == 2
+    assert drawn.arrays["subject"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and drawn.subject_ids[2] == "drawn-000001"
+    assert len({image.tobytes() for image in drawn.arrays["rgb"]}) == 8
+    assert len({code.tobytes() for code in drawn.arrays["codes"]}) > 4
+
+
+def test_an_image_depends_on_its_number_alone(plan, inputs, studio, drawn, table):
+    """Another order, another part that starts later: the same image."""
+    alone = studio.draw(range(5, 6), table)
+    later = dataclasses.replace(plan, part="train-1", first_image=4)
+    studio_of_part = Studio(later, inputs)
+    shifted = studio_of_part.draw(range(1, 2), table)
+    for name, values in drawn.arrays.items():
+        np.testing.assert_array_equal(alone.arrays[name][0], values[5], err_msg=name)
+        np.testing.assert_array_equal(shifted.arrays[name][0], values[5], err_msg=name)
+
+
+def test_another_seed_or_split_draws_other_people(plan, inputs, studio, table, drawn):
+    other = Studio(dataclasses.replace(plan, seed=6), inputs)
+    assert np.abs(other.cast.call(0) - studio.cast.call(0)).max() > 1
+    assert not np.array_equal(other.draw(range(1), table).arrays["rgb"][0], drawn.arrays["rgb"][0])
+
+
+def test_drawn_people_are_not_the_training_people(studio, heads):
+    """Equal seeds (the heads' and the images') must not give equal people."""
+    for visit in range(3):
+        neutral = studio.cast.call(visit)
+        assert (np.linalg.norm(heads.neutrals - neutral, axis=-1).mean(axis=1) > 0.5).all()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_held_out_images_show_true_meshes_with_their_own_codes(plan, inputs, heads, split, table):
+    held_out = dataclasses.replace(plan, part=f"{split}-0", split=split)
+    studio = Studio(held_out, inputs)
+    drawn = studio.draw(range(12), table)
+    people = [row for row, name in enumerate(heads.subject_splits) if name == split]
+    assert set(drawn.arrays["subject"].tolist()) == set(people)
+    for image, camera in enumerate(cameras(drawn.arrays, plan.size_px)):
+        person, row = int(drawn.arrays["subject"][image]), int(drawn.arrays["expression"][image])
+        assert heads.expression_subject[row] == person
+        assert (drawn.subject_ids[image], drawn.expression_ids[image]) == (heads.subject_ids[person], heads.expression_ids[row])
+        code = studio.model.encode(heads.topology.mesh(heads.neutrals[person].astype(np.float64)), heads.expressive[row][None])[0]
+        np.testing.assert_allclose(drawn.arrays["codes"][image], code, atol=1e-5)
+        landmarks = heads.topology.landmarks(heads.expressive[row].astype(np.float64))
+        np.testing.assert_allclose(drawn.arrays["landmarks"][image], project(landmarks, camera), atol=0.01)
+    own = {row for row, person in enumerate(heads.expression_subject) if person in people}
+    assert set(drawn.arrays["expression"].tolist()) == own  # twelve images are enough to show every mesh
+
+
+def test_codes_are_mixed_as_often_as_planned(table):
+    def draw(share: float, count: int = 400):
+        rng = np.random.default_rng(0)
+        return [draw_code(table, mixed_share=share, rng=rng) for _ in range(count)]
+
+    assert all(np.array_equal(code, table.codes[row]) and name == f"train-{row}" for code, row, name in draw(0.0, 50))
+    mixed = [(code, row, name) for code, row, name in draw(0.5) if "~" in name]
+    assert 150 < len(mixed) < 250
+    faint = [(code, row) for code, row, name in mixed if name.endswith("~neutral")]
+    assert 50 < len(faint) < 150
+    for code, row in faint:  # on the straight way to the neutral
+        share = code @ table.codes[row] / (table.codes[row] @ table.codes[row])
+        assert 0 <= share <= 1
+        np.testing.assert_allclose(code, share * table.codes[row], atol=1e-6)
+    for code, row, name in mixed:
+        if not name.endswith("~neutral"):
+            other = table.codes[int(name.split("-")[-1])]
+            assert (code <= np.maximum(table.codes[row], other) + 1e-6).all() and (code >= np.minimum(table.codes[row], other) - 1e-6).all()
+
+
+def test_heads_of_another_topology_are_refused(plan, inputs, tmp_path, head_model):
+    from serep.models.semantic import DisplacementPca
+
+    turned = dataclasses.replace(head_model.topology, name="turned", faces=head_model.topology.faces[::-1])
+    model = DisplacementPca(turned, code_size=2)
+    model.save(tmp_path / "semantic")
+    foreign = dataclasses.replace(inputs, semantic_model=tmp_path / "semantic")
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match="the semantic model knows the topology 'turned'"):
+            Studio(dataclasses.replace(plan, split=split), foreign)
+
+
+def test_a_split_without_people_is_refused(plan, inputs, tmp_path, heads):
+    from serep.data.heads import write_heads
+
+    write_heads(tmp_path / "surfaces", heads.select("train"), quarantine=[])
+    with pytest.raises(ValueError, match="nobody of the split 'test'"):
+        Studio(dataclasses.replace(plan, split="test"), dataclasses.replace(inputs, heads=tmp_path / "surfaces"))
+
+
+def test_heads_without_eyes_and_mouth_are_drawn_with_them(plan, tmp_path, shared_data):
+    from serep.faces import open_head_model
+    from serep.models.semantic import DisplacementPca
+    from serep.synthesis.plan import PartInputs
+
+    source = shared_data / "ict"
+    DisplacementPca(open_head_model("ict", source).topology, code_size=2).save(tmp_path / "semantic")
+    studio = Studio(plan, PartInputs(heads=tmp_path, semantic_model=tmp_path / "semantic", head_source="ict", head_path=source))
+    drawn = studio.draw(range(2), CodeTable(np.zeros((1, 2), np.float32), ("rest",)))
+    assert len(studio.insets.topology.template) > len(studio.topology.template)
+    assert drawn.arrays["landmarks"].shape[1] == len(studio.topology.landmark_ids) and drawn.arrays["rgb"].std() > 10
