@@ -1,0 +1,78 @@
+"""prefect.yaml names real flows; and, slow, its deployments run on a server, a work pool and a worker of this machine."""
+import importlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import yaml
+from prefect import Flow
+
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+DEPLOYMENTS = yaml.safe_load((SOURCE_ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["entrypoint"])
+def test_deployment_names_a_flow_and_its_parameters(deployment):
+    file, name = deployment["entrypoint"].split(":")
+    flow = getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(flow, Flow)
+    assert flow.name == name
+    assert set(deployment["parameters"]) == set(flow.parameters.properties)
+    assert deployment["work_pool"]["name"] == "serep"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def prefect(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+@pytest.fixture
+def server(project, environment, start, tmp_path) -> dict[str, str]:
+    """A Prefect server of its own on a free port; the environment that reaches it."""
+    port = free_port()
+    environment = environment | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    log = (tmp_path / "server.log").open("w")
+    start(prefect("server", "start", "--host", "127.0.0.1", "--port", str(port)), cwd=project, env=environment, stdout=log, stderr=log)
+    for _ in range(180):
+        try:
+            urllib.request.urlopen(f"{environment['PREFECT_API_URL']}/health", timeout=2).close()
+        except (URLError, OSError):
+            time.sleep(0.5)
+        else:
+            return environment
+    pytest.fail(f"the server does not answer:\n{(tmp_path / 'server.log').read_text()}")
+
+
+@pytest.mark.slow
+def test_deployed_flows_run_on_a_worker(project, server, start, tmp_path):
+    shutil.copytree(SOURCE_ROOT / "flows", project / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SOURCE_ROOT / "prefect.yaml", project)
+
+    def run(*arguments: str, fails: bool = False) -> str:
+        answer = subprocess.run(prefect(*arguments), cwd=project, env=server, capture_output=True, text=True, timeout=300, check=False)
+        assert (answer.returncode != 0) == fails, answer.stdout + answer.stderr
+        return answer.stdout + answer.stderr
+
+    run("work-pool", "create", "serep", "--type", "process")
+    run("--no-prompt", "deploy", "--all")
+    log = (tmp_path / "worker.log").open("w")
+    start(prefect("worker", "start", "--pool", "serep"), cwd=tmp_path, env=server, stdout=log, stderr=log)
+
+    run("deployment", "run", "reproduce/serep", "--watch", "--params", json.dumps({"stages": ["part"]}))
+    assert {file.name for file in project.glob("*.txt")} == {"first.txt", "part-a.txt", "part-b.txt"}
+
+    # No models here: the release must refuse, and say why.
+    run("deployment", "run", "release/serep", "--watch", fails=True)
+    assert "dvc.yaml has no stage 'score_semantic'" in (tmp_path / "worker.log").read_text()

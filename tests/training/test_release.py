@@ -1,0 +1,273 @@
+"""Registration on a real store with a stand-in model, and (slow) with the real ones, loaded again in a process of their own."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from serep.training import release
+from serep.training.tracking import locked_hashes, model_folder, open_store
+
+SOURCE_ROOT = Path(release.__file__).parents[2]
+STAND_IN = """
+from pathlib import Path
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+from safetensors.numpy import load_file
+
+class Scale(PythonModel):
+    def load_context(self, context):
+        self.scale = load_file(Path(context.artifacts["model"]) / "weights.safetensors")["scale"]
+
+    def predict(self, context, model_input: np.ndarray, params: dict | None = None) -> np.ndarray:
+        if not self.scale.any():
+            raise ValueError("a scale of zero")
+        return model_input * self.scale
+
+set_model(Scale())
+"""
+LOCK = "schema: '2.0'\nstages:\n  heads:\n    outs:\n    - {path: data/heads, md5: 0a1b.dir}\n"
+PINS = ("mlflow", "numpy", "scipy", "torch", "safetensors", "jaxtyping", "opencv-python-headless")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """A project with the files that a release reads; its database is made once for all tests here."""
+    root = tmp_path_factory.mktemp("release")
+    for name in ("requirements.lock", "pyproject.toml"):
+        shutil.copy(SOURCE_ROOT / name, root)
+    (root / "dvc.lock").write_text(LOCK)
+    (root / "scale.py").write_text(STAND_IN)
+    (root / "scores.json").write_text(json.dumps({"error_mm": {"mouth": 0.5, "all": 0.4}, "kind": "neural", "fine": True, "none": None}))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path_factory) -> Path:
+    """The working folder: MLflow makes a store there, unasked, whenever something reaches its default one."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def stand_in(store, monkeypatch):
+    """Both models replaced by one that multiplies its input; returns a function that writes such a model's folder."""
+    interface = release.Interface(
+        script=store / "scale.py", packages=("mlflow", "safetensors", "torch"), inputs=("float32", (-1, 3)), outputs={"scaled": ("float32", (-1, 3))},
+        options={}, example=np.ones((2, 3), np.float32),
+    )
+    for name in ("semantic_interface", "capture_interface"):
+        monkeypatch.setattr(release, name, lambda folder: replace(interface))
+
+    def write(name: str, scale: float) -> Path:
+        folder = store / name
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text('{"kind": "scale"}')
+        save_file({"scale": np.full(1, scale, np.float32)}, folder / "weights.safetensors")
+        return folder
+
+    return write
+
+
+def register(store: Path, semantic: Path, capture: Path) -> dict[str, release.ModelVersion]:
+    versions = release.register_models(store, semantic_folder=semantic, capture_folder=capture, metrics={"score_semantic": store / "scores.json"})
+    return {version.name: version for version in versions}
+
+
+def champions(store: Path) -> dict[str, int]:
+    client, _ = open_store(store)
+    return {model.name: int(model.aliases[release.ALIAS]) for model in client.search_registered_models()}
+
+
+def test_release_is_traceable_loadable_without_pickle_and_made_once(store, stand_in, elsewhere):
+    semantic, capture = stand_in("semantic", 2), stand_in("capture", 3)
+    before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")}
+    first = register(store, semantic, capture)
+    assert {name: version.created for name, version in first.items()} == {release.SEMANTIC: True, release.CAPTURE: True}
+    assert {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")} == before | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    folder = model_folder(f"models:/{release.SEMANTIC}@champion", root=store)
+    assert release.folder_digest(folder) == release.folder_digest(semantic)
+    packed = folder.parents[1]
+    assert not [file for file in packed.rglob("*") if file.suffix in (".pkl", ".pickle") or file.name == "__pycache__"]
+    assert (packed / "code" / "serep" / "training" / "release.py").is_file()
+    pins = (packed / "requirements.txt").read_text().split()
+    assert {pin.split("==")[0] for pin in pins} == {"mlflow", "safetensors", "torch"}
+    assert all("==" in pin for pin in pins)
+    signature = yaml.safe_load((packed / "MLmodel").read_text())["signature"]
+    assert json.loads(signature["inputs"]) == [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 3]}}]
+
+    client, _ = open_store(store)
+    version = client.get_model_version(release.SEMANTIC, str(first[release.SEMANTIC].version))
+    assert version.tags["data.data/heads"] == locked_hashes(store)["data/heads"] == "0a1b.dir"
+    assert len(version.tags["dvc_lock"]) == 64
+    assert client.get_run(version.run_id).data.metrics == {"score_semantic.error_mm.mouth": 0.5, "score_semantic.error_mm.all": 0.4}
+
+    again = register(store, semantic, capture)
+    assert {name: (version.version, version.created) for name, version in again.items()} == {
+        name: (version.version, False) for name, version in first.items()
+    }
+    assert not list(elsewhere.iterdir())
+
+
+def test_changed_model_becomes_champion_and_the_old_version_stays(store, stand_in):
+    capture = stand_in("capture", 3)
+    old = register(store, stand_in("semantic", 2), capture)
+    new = register(store, stand_in("semantic", 5), capture)
+    assert new[release.SEMANTIC].version > old[release.SEMANTIC].version
+    assert new[release.CAPTURE].version == old[release.CAPTURE].version
+    assert champions(store) == {name: version.version for name, version in new.items()}
+    assert model_folder(f"models:/{release.SEMANTIC}/{old[release.SEMANTIC].version}", root=store).is_dir()
+
+
+def test_model_that_fails_on_its_example_is_not_promoted(store, stand_in):
+    register(store, stand_in("semantic", 2), stand_in("capture", 3))
+    before = champions(store)
+    semantic, broken = stand_in("semantic", 7), stand_in("capture", 0)
+    with pytest.raises(ValueError, match="a scale of zero"):
+        register(store, semantic, broken)
+    assert champions(store) == before
+
+
+def test_version_whose_files_are_gone_is_registered_anew(store, stand_in):
+    semantic, capture = stand_in("semantic", 11), stand_in("capture", 3)
+    old = register(store, semantic, capture)[release.SEMANTIC]
+    shutil.rmtree(model_folder(f"models:/{release.SEMANTIC}/{old.version}", root=store).parents[1])
+    new = register(store, semantic, capture)[release.SEMANTIC]
+    assert new.created
+    assert new.version > old.version
+
+
+def test_folder_without_a_model_is_refused(store, stand_in, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no model in .*gone: config\.json is missing \(found: no such folder\)\. Run: make repro"):
+        register(store, tmp_path / "gone", stand_in("capture", 3))
+
+
+def test_unmeasured_model_is_refused(store, stand_in, tmp_path):
+    folder = stand_in("semantic", 2)
+    with pytest.raises(FileNotFoundError, match=r"metrics of benchmark \(.*none\.json\) are missing: .* Run: make repro"):
+        release.register_models(store, semantic_folder=folder, capture_folder=folder, metrics={"benchmark": tmp_path / "none.json"})
+
+
+def test_digest_depends_on_names_and_bytes(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "a").write_text("1")
+    digests = [release.folder_digest(folder)]
+    (folder / "a").rename(folder / "b")
+    digests.append(release.folder_digest(folder))
+    (folder / "b").write_text("2")
+    digests.append(release.folder_digest(folder))
+    assert len(set(digests)) == 3
+
+
+def test_pins_come_from_the_lock_and_for_torch_from_pyproject():
+    pins = release.pinned(PINS, root=SOURCE_ROOT)
+    assert [pin.split("==")[0] for pin in pins] == list(PINS)
+    lock = (SOURCE_ROOT / "requirements.lock").read_text().split()
+    assert [pin for pin in pins if pin not in lock] == [pin for pin in pins if pin.startswith("torch==")]
+
+
+def test_package_without_a_pin_is_named():
+    with pytest.raises(ValueError, match="no exact version of no-such-package in"):
+        release.pinned(["numpy", "no-such-package"], root=SOURCE_ROOT)
+
+
+def run_python(code: str, *arguments: str, cwd: Path) -> str:
+    environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    answer = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def test_every_package_that_the_models_import_is_pinned():
+    """Of what pyproject.toml asks for; what those need in turn is pip's business."""
+    code = """
+        import importlib.metadata, json, sys
+        import serep.models.capture
+        names = importlib.metadata.packages_distributions()
+        loaded = {name for module in sys.modules for name in names.get(module.partition(".")[0], [])}
+        asked = {requirement.split(">")[0].split("=")[0].split("<")[0].strip() for requirement in importlib.metadata.requires("serep")}
+        print(json.dumps(sorted(loaded & asked)))
+    """
+    assert set(json.loads(run_python(code, cwd=SOURCE_ROOT))) <= set(release.CAPTURE_PACKAGES)
+
+
+@pytest.fixture(scope="session")
+def fitted_folders(topology, tmp_path_factory) -> tuple[Path, Path]:
+    """Untrained models of the real kinds."""
+    import torch
+
+    from serep.models.capture import CaptureModel, CaptureSettings
+    from serep.models.capture_network import ENCODERS, CaptureNetwork
+    from serep.models.face_tracker import TrackingSettings
+    from serep.models.semantic import DisplacementPca
+    from serep.models.smoothing import OneEuro
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    semantic = DisplacementPca(topology, code_size=4)
+    semantic.modes.copy_(torch.linalg.qr(torch.randn(3 * len(topology.template), 4))[0].T)
+    semantic.decoder.matrix.copy_(torch.eye(4))
+    semantic.save(folder / "semantic")
+    sizes = {"image_size": 64, "code_size": 4, "landmark_count": len(topology.landmark_ids), "local_width": 2, "hidden_width": 8}
+    network = CaptureNetwork(encoder=next(iter(ENCODERS)), **sizes)
+    tracking = TrackingSettings(crop_scale=1.6, batch_frames=4, recentre_beyond=0.2, presence_threshold=0.5, patience_frames=5, thorough_every=10)
+    smoothing = OneEuro(1.0, 0.1, 1.0)
+    settings = CaptureSettings(tracking, field_of_view_deg=50.0, code_smoothing=smoothing, landmark_smoothing=smoothing, pose_smoothing=smoothing)
+    CaptureModel(network, semantic, topology.landmark_ids, settings).save(folder / "capture")
+    return folder / "semantic", folder / "capture"
+
+
+@pytest.mark.slow
+def test_real_models_are_released_and_work_in_a_process_of_their_own(store, fitted_folders, topology, tmp_path):
+    semantic, capture = fitted_folders
+    versions = register(store, semantic, capture)
+    answers = tmp_path / "answers.npz"
+    code = """
+        import sys
+        import mlflow, numpy as np
+
+        root, out, semantic, capture = sys.argv[1:]
+        mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
+        model = mlflow.pyfunc.load_model(semantic)
+        codes = np.array([[0, 0, 0, 0], [1, -2, 3, 0]], np.float32)
+        meshes = model.predict(codes)
+        again = model.predict(meshes.reshape(2, -1), params={"mode": "encode"})
+        try:
+            model.predict(codes[:, :3])
+        except ValueError as error:
+            print("refused:", error)
+        clip = mlflow.pyfunc.load_model(capture).predict(np.full((3, 120, 160, 3), 99, np.uint8), params={"fps": 30.0})
+        np.savez(out, meshes=meshes, codes=codes, again=again, **{f"clip_{name}": value for name, value in clip.items()})
+        import serep
+        print("from", serep.__file__)
+    """
+    uris = [f"models:/{name}@champion" for name in (release.SEMANTIC, release.CAPTURE)]
+    said = run_python(code, str(store), str(answers), *uris, cwd=tmp_path)
+    assert "refused: decode takes rows of 4 numbers, got an array of shape (2, 3)" in said
+    assert f"from {store / 'mlartifacts'}" in said
+    with np.load(answers, allow_pickle=False) as found:
+        np.testing.assert_allclose(found["meshes"][0], topology.template, atol=1e-3)
+        assert np.abs(found["meshes"][1] - topology.template).max() > 1e-3
+        np.testing.assert_allclose(found["again"], found["codes"], atol=1e-3)
+        assert found["clip_codes"].shape == (3, 4)
+        assert found["clip_vertices"].shape == (3, len(topology.template), 3)
+        assert found["clip_landmarks"].shape == (3, len(topology.landmark_ids), 2)
+        assert found["clip_found"].dtype == bool
+        assert all(np.isfinite(found[name]).all() for name in found.files)
+    assert register(store, semantic, capture)[release.SEMANTIC].version == versions[release.SEMANTIC].version
