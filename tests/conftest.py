@@ -3,7 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import install_import_hook
+
+torch.set_num_threads(1)  # tests run side by side: threads of one would only wait for those of the other
 
 _hook = install_import_hook("serep", "beartype.beartype")
 

@@ -69,7 +69,9 @@ def moving_region(pose: Pose, codes: Float[np.ndarray, "N Z"]) -> Bool[np.ndarra
 
 
 def _vertex_error(pose: Pose, predicted: np.ndarray, reference: np.ndarray, moving: np.ndarray) -> float:
-    total = sum(float(np.linalg.norm((pose(predicted[rows]) - pose(reference[rows]))[:, moving], axis=-1).mean(axis=1).sum()) for rows in _batches(len(reference)))
+    total = 0.0
+    for rows in _batches(len(reference)):
+        total += float(np.linalg.norm((pose(predicted[rows]) - pose(reference[rows]))[:, moving], axis=-1).mean(axis=1).sum())
     return total / len(reference)
 
 
@@ -78,7 +80,7 @@ def _batches(count: int) -> list[slice]:
 
 
 def landmark_features(landmarks: Float[np.ndarray, "N L 2"]) -> Float[np.ndarray, "N D"]:
-    """The landmarks' shape alone (centred, unit spread) with its squares and products of pose-like means, so that a linear map can follow head turns."""
+    """The landmarks' shape alone (centred, unit spread) and its squares, so that a linear map can follow the foreshortening of head turns."""
     shape = landmarks - landmarks.mean(axis=1, keepdims=True)
     shape = shape / np.sqrt((shape**2).mean(axis=(1, 2), keepdims=True))
     return np.concatenate([shape.reshape(len(shape), -1), (shape**2).reshape(len(shape), -1)], axis=1)

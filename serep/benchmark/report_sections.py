@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from serep.benchmark.figures import RetargetingExample, contact_sheet, coverage_histogram, curves, error_map_on_face, overlay_sheet, retargeting_grid
+from serep.benchmark.figures import (
+    RetargetingExample,
+    contact_sheet,
+    coverage_histogram,
+    curves,
+    error_map_on_face,
+    overlay_sheet,
+    retargeting_grid,
+)
 from serep.benchmark.report_content import Column, Figure, Row, Section, Table
 from serep.faces.topology import FaceTopology
 

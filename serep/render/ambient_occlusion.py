@@ -17,7 +17,7 @@ BIAS = 1.5
 
 @compiled
 @no_type_check
-def _add_visible(  # noqa: PLR0917
+def _add_visible(
     points, normals, direction, depth, bias, seen, whole
 ):
     """Adds the cosine to `whole`, and to `seen` the share of it that the depth picture does not hide (bilinear over four pixels)."""

@@ -1,5 +1,5 @@
 """Compiled pixel work: triangles into a z-buffer, the z-buffer into colours, samples into a picture."""
-# ruff: noqa: PLR0917 - numba takes plain arrays and numbers by position
+
 from __future__ import annotations
 
 from typing import no_type_check

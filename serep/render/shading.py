@@ -53,7 +53,7 @@ def _irradiance(sh, x, y, z, channel):
 
 @compiled
 @no_type_check
-def _shade(vertices, faces, albedo, specular, shininess, occlusion, sh, lamp, lamp_colour, eye, floor, ceiling, wrap, shoulder):  # noqa: PLR0917
+def _shade(vertices, faces, albedo, specular, shininess, occlusion, sh, lamp, lamp_colour, eye, floor, ceiling, wrap, shoulder):
     count = vertices.shape[0]
     normals = np.empty((count, 3))
     _normals(vertices, faces, normals)

@@ -75,7 +75,7 @@ def test_ridge_recovers_a_linear_map(rng):
 def test_landmark_errors_by_hand():
     reference = np.zeros((2, len(IDS), 2))
     reference[:, OUTER[1], 0] = 50.0
-    predicted = reference + [3.0, 4.0]
+    predicted = reference + np.array([3.0, 4.0])
     assert landmark_errors(predicted, reference, IDS) == pytest.approx((5.0, 10.0))
 
 
