@@ -1,0 +1,1 @@
+"""Networks and linear models: expression encoders, mesh decoders, rigs, the capture network."""

@@ -1,0 +1,179 @@
+"""From frames of a video to expression codes, posed meshes and head poses: the released capture model."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from serep.geometry.mesh import Mesh
+from serep.models.capture_network import CaptureNetwork
+from serep.models.capture_result import CaptureResult
+from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings
+from serep.models.head_pose import FACING_CAMERA, assumed_intrinsics, solve_head_pose
+from serep.models.rig import Rig
+from serep.models.semantic import SemanticModel
+from serep.models.smoothing import OneEuro, OneEuroFilter
+from serep.models.store import load_weights, save_weights
+
+__all__ = ["CaptureModel", "CaptureResult", "CaptureSettings", "CaptureStream"]
+KIND = "capture"
+SEMANTIC_FOLDER = "semantic"
+POSE_BATCH = 64  # frames whose meshes are posed at once
+CUT = 0.7  # move of the landmarks' middle from one frame to the next, as a share of the face, that is a cut and not a motion
+LONGEST_GAP_S = 0.2  # without the face after which smoothing starts anew
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """How a trained network is used on video; stored in the model's config.
+
+    Smoothing works on signals of unit scale: codes in standard deviations of the training set, landmarks in sides of the landmark square, poses in radians
+    and shares of the distance.
+    """
+
+    tracking: TrackingSettings
+    field_of_view_deg: float  # of the longer side of the picture; assumed, since a video does not tell
+    code_smoothing: OneEuro
+    landmark_smoothing: OneEuro
+    pose_smoothing: OneEuro
+
+    @staticmethod
+    def from_dict(values: dict) -> CaptureSettings:
+        smoothing = {name: OneEuro(**values[name]) for name in ("code_smoothing", "landmark_smoothing", "pose_smoothing")}
+        return CaptureSettings(TrackingSettings(**values["tracking"]), values["field_of_view_deg"], **smoothing)
+
+
+class CaptureModel:
+    """The capture network with the semantic model whose codes it speaks. `device` is where the network is."""
+
+    def __init__(self, network: CaptureNetwork, semantic: SemanticModel, landmark_ids: Int[np.ndarray, " L"], settings: CaptureSettings):
+        ids = np.asarray(landmark_ids, np.int32)
+        if not np.array_equal(ids, semantic.topology.landmark_ids) or network.settings["landmark_count"] != len(ids):
+            raise ValueError(f"the network places {network.settings['landmark_count']} landmarks, the semantic model's topology "
+                             f"{semantic.topology.name!r} has {len(semantic.topology.landmark_ids)}. Train the capture model for this semantic model")
+        if network.settings["code_size"] != semantic.code_size:
+            raise ValueError(f"the network's codes have {network.settings['code_size']} numbers, the semantic model's {semantic.code_size}. "
+                             "Train the capture model for this semantic model")
+        self.network, self.semantic, self.landmark_ids, self.settings = network.eval(), semantic, ids, settings
+        self.rig = semantic.bind(semantic.mean_neutral)
+        # The rig of the landmarks alone: the head's pose needs no more of the mean face.
+        self._landmark_neutral = semantic.topology.landmarks(self.rig.neutral.vertices)
+        self._landmark_basis = semantic.topology.landmarks(self.rig.basis.astype(np.float64))
+
+    def mean_landmarks(self, codes: Float[np.ndarray, "T Z"]) -> Float[np.ndarray, "T L 3"]:
+        """Landmarks of the posed mean neutral, mm."""
+        with torch.no_grad():
+            weights = self.rig.coefficients(torch.from_numpy(codes)).numpy()
+        return self._landmark_neutral + np.tensordot(weights, self._landmark_basis, axes=1)
+
+    def run(self, frames: UInt8[np.ndarray, "T H W 3"], *, target: Mesh | None = None, fps: float = 25.0) -> CaptureResult:
+        """Capture a video held in memory; `CaptureStream` takes longer ones in pieces. `target` is the neutral to pose, default the mean neutral.
+
+        Raises ValueError when no frame shows a face.
+        """
+        result = CaptureStream(self, target=target, fps=fps).push(frames)
+        if not result.found.any():
+            raise ValueError(f"no face was found in any of the {len(frames)} frames ({frames.shape[2]} x {frames.shape[1]} px). "
+                             "Give frames that show one face, upright and at least 40 px large")
+        return result
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that `CaptureModel.load` reads: config.json, weights.safetensors and semantic/."""
+        folder = Path(folder)
+        self.semantic.save(folder / SEMANTIC_FOLDER)
+        config = {"kind": KIND, "network": self.network.settings, "settings": asdict(self.settings), "landmark_ids": self.landmark_ids.tolist()}
+        save_weights(folder, self.network.state_dict(), config)
+
+    @staticmethod
+    def load(folder: Path, *, device: torch.device | None = None) -> CaptureModel:
+        """The model that `save` wrote, on the processor unless `device` says otherwise. FileNotFoundError or ValueError when the folder is not complete."""
+        folder = Path(folder)
+        state, config = load_weights(folder)
+        if config.get("kind") != KIND:
+            raise ValueError(f"{folder} holds a model of kind {config.get('kind')!r}, not a capture model. Give the folder of a capture model")
+        network = CaptureNetwork(**config["network"])
+        network.load_state_dict(state)
+        network = network.to(device or torch.device("cpu"), memory_format=torch.channels_last)
+        semantic = SemanticModel.load(folder / SEMANTIC_FOLDER)
+        return CaptureModel(network, semantic, np.array(config["landmark_ids"], np.int32), CaptureSettings.from_dict(config["settings"]))
+
+
+class CaptureStream:
+    """One running capture: give it consecutive frames in pieces of any length; tracking and smoothing go on across pieces."""
+
+    def __init__(self, model: CaptureModel, *, target: Mesh | None = None, fps: float):
+        if not fps > 0:
+            raise ValueError(f"frames per second must be positive, got {fps}")
+        self._model, self._fps = model, float(fps)
+        self._rig: Rig = model.rig if target is None else model.semantic.bind(target)
+        self._tracker = FaceTracker(model.network, model.settings.tracking)
+        settings = model.settings
+        self._code_filter, self._landmark_filter, self._pose_filter = (
+            OneEuroFilter(one, self._fps) for one in (settings.code_smoothing, settings.landmark_smoothing, settings.pose_smoothing))
+        self._code_spread = model.network.code_spread.cpu().numpy()
+        self._previous: Sighting | None = None
+        self._gap = 0  # frames since the face was last found
+        self._unit = 1.0  # px that smoothing counts as one
+        self._pose: np.ndarray | None = None
+
+    def push(self, frames: UInt8[np.ndarray, "T H W 3"] | Sequence[UInt8[np.ndarray, "H W 3"]]) -> CaptureResult:
+        """The result of these frames. Frames without a face come back as such; no error is raised for them."""
+        if len(frames) == 0:
+            raise ValueError("no frames were given. Give at least one")
+        model, count, landmark_count = self._model, len(frames), len(self._model.landmark_ids)
+        intrinsics = assumed_intrinsics(frames[0].shape[1], frames[0].shape[0], model.settings.field_of_view_deg)
+        codes = np.zeros((count, model.semantic.code_size), np.float32)
+        landmarks = np.full((count, landmark_count, 2), np.nan, np.float32)
+        boxes, poses = np.full((count, 4), np.nan, np.float32), np.full((count, 4, 4), np.nan, np.float32)
+        found = np.zeros(count, bool)
+        for row, sighting in enumerate(self._tracker.follow(frames)):
+            if sighting is None:
+                self._gap += 1
+                continue
+            found[row] = True
+            if self._is_new(sighting):
+                self._start_anew(sighting)
+            self._previous, self._gap = sighting, 0
+            codes[row] = self._code_filter(sighting.code / self._code_spread) * self._code_spread
+            landmarks[row] = self._landmark_filter(sighting.landmarks / self._unit) * self._unit
+            boxes[row] = sighting.square.box(model.settings.tracking.crop_scale)
+            # The head's pose is the actor's: it comes from the mean face, not from a target of other proportions.
+            self._pose = solve_head_pose(model.mean_landmarks(codes[row:row + 1])[0], landmarks[row].astype(np.float64), intrinsics, self._pose)
+            poses[row] = _pose_from_numbers(self._pose_filter(_pose_to_numbers(self._pose)))
+        vertices = _posed(self._rig, codes)
+        mesh_landmarks = model.semantic.topology.landmarks(vertices).astype(np.float32)
+        return CaptureResult(codes, vertices, poses, model.landmark_ids, landmarks, mesh_landmarks, boxes, found, self._fps)
+
+    def _is_new(self, sighting: Sighting) -> bool:
+        """Whether this is the first sight of a face, or another place than the last one's: a cut."""
+        previous = self._previous
+        if previous is None or self._gap > LONGEST_GAP_S * self._fps:
+            return True
+        return bool(np.abs(sighting.landmarks.mean(axis=0) - previous.landmarks.mean(axis=0)).max() > CUT * previous.square.side)
+
+    def _start_anew(self, sighting: Sighting) -> None:
+        for one in (self._code_filter, self._landmark_filter, self._pose_filter):
+            one.reset()
+        self._pose, self._unit = None, sighting.square.side
+
+
+def _posed(rig: Rig, codes: Float[np.ndarray, "T Z"]) -> Float[np.ndarray, "T V 3"]:
+    return np.concatenate([rig.pose(codes[start:start + POSE_BATCH]) for start in range(0, len(codes), POSE_BATCH)])
+
+
+def _pose_to_numbers(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "6"]:
+    """Rotation vector from a face that looks at the camera, direction and logarithm of the distance: all smooth, all of unit scale."""
+    x, y, z = pose[:3, 3]
+    return np.concatenate([cv2.Rodrigues(pose[:3, :3] @ FACING_CAMERA.T)[0][:, 0], [x / z, y / z, np.log(z)]])
+
+
+def _pose_from_numbers(numbers: Float[np.ndarray, "6"]) -> Float[np.ndarray, "4 4"]:
+    pose, distance = np.eye(4), np.exp(numbers[5])
+    pose[:3, :3] = cv2.Rodrigues(numbers[:3])[0] @ FACING_CAMERA
+    pose[:3, 3] = distance * np.array([numbers[3], numbers[4], 1.0])
+    return pose

@@ -1,0 +1,111 @@
+"""What every stage does around its one library call: params, logging, the MLflow run, metrics on disk."""
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from rich.logging import RichHandler
+
+from serep.config import Params, load_params
+from serep.training.tracking import Tracker, find_project_root, stage_run
+
+
+@dataclass
+class Stage:
+    """One running stage: its params, and the record of what it reads and writes."""
+
+    name: str
+    root: Path
+    params: Params
+    tracker: Tracker
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    def input(self, path: Path) -> Path:
+        """`path`, noted with its hash among the stage's inputs."""
+        self.inputs[str(path)] = _known_hash(self.root, path)
+        return path
+
+    def write_metrics(self, path: Path, metrics: Mapping) -> None:
+        """Metrics as sorted JSON on disk (for DVC) and flat in MLflow; numbers that are not finite become null."""
+        plain = _plain(metrics)
+        write_text(path, json.dumps(plain, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        self.tracker.log_metrics({key: value for key, value in _flat(plain) if isinstance(value, int | float)})
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)], force=True)
+    root = find_project_root(Path.cwd())
+    os.chdir(root)
+    params = load_params(root)
+    with stage_run(name, root=root, params=params.model_dump(mode="json"), inputs={}) as tracker:
+        run = Stage(name, root, params, tracker)
+        yield run
+        tracker.log_inputs(run.inputs)
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """`write` fills a folder beside the final one, which it then replaces: a killed stage leaves no half of it."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    write(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def wanted_device() -> str:
+    """The torch device asked for by SEREP_DEVICE (auto, cpu, cuda, cuda:1, …)."""
+    return os.environ.get("SEREP_DEVICE") or "auto"
+
+
+def worker_count() -> int:
+    """Processes for work that splits: SEREP_WORKERS, else the cores this process may use. It never changes a result."""
+    return int(os.environ.get("SEREP_WORKERS") or len(os.sched_getaffinity(0)))
+
+
+def _known_hash(root: Path, path: Path) -> str:
+    """The md5 that DVC recorded for an output of an earlier stage, else the file's own."""
+    lock = root / "dvc.lock"
+    if lock.is_file():
+        for entry in (yaml.safe_load(lock.read_text()) or {}).get("stages", {}).values():
+            for out in entry.get("outs", []):
+                if out["path"] == path.as_posix():
+                    return out["md5"]
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else "folder outside the pipeline"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _flat(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,26 @@
+"""DVC stage `render`: one part of the labelled images, shard by shard; a killed run goes on where it stopped."""
+import sys
+
+from serep.config import build
+from serep.render.sampling import SceneRanges
+from serep.stages._stage import stage, worker_count
+from serep.synthesis.parts import draw_part
+from serep.synthesis.plan import PartInputs, PartPlan
+
+
+def main(part: str) -> None:
+    with stage(f"render@{part}") as run:
+        params, paths, heads = run.params.render, run.params.paths, run.params.heads
+        inputs = PartInputs(
+            heads=run.input(paths.surfaces), semantic_model=run.input(paths.semantic_model(run.params.semantic.kind)),
+            head_source=heads.source, head_path=run.input(heads.path), head_options=heads.reader_options())
+        plan = PartPlan(
+            part=part, **params.parts[part].model_dump(), seed=params.seed, size_px=params.size_px, images_per_shard=params.images_per_shard,
+            people_per_shard=params.people_per_shard, mixed_share=params.mixed_share, backend=params.backend, fallback=params.fallback,
+            ranges=build(SceneRanges, params.ranges), inputs=run.inputs)
+        drawn = draw_part(plan, inputs, paths.part(part), workers=worker_count())
+        run.write_metrics(paths.metric(f"render_{part}"), drawn.summary())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,30 @@
+"""DVC stage `score_semantic`: every kind on unseen people and expressions, and examples for the report."""
+from pathlib import Path
+
+import numpy as np
+
+from serep.benchmark.retargeting import retargeting_examples, score_semantic
+from serep.data.heads import read_heads
+from serep.models.semantic import SemanticModel
+from serep.stages._stage import stage, write_folder
+
+
+def main() -> None:
+    with stage("score_semantic") as run:
+        params, paths = run.params.semantic, run.params.paths
+        heads = read_heads(run.input(paths.surfaces))
+        models = {kind: SemanticModel.load(run.input(paths.semantic_model(kind))) for kind in params.kinds}
+        settings = params.scoring.model_dump()
+        metrics = {kind: score_semantic(model, heads.select("test"), **settings) for kind, model in models.items()}
+        examples = retargeting_examples(models, heads.select("test"), **settings)
+
+        def write(folder: Path) -> None:
+            folder.mkdir(parents=True)
+            np.savez_compressed(folder / "examples.npz", **examples)
+
+        write_folder(paths.semantic_scores, write)
+        run.write_metrics(paths.metric("score_semantic"), metrics)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier where real images are given."""
+from serep.config import build
+from serep.models.capture import CaptureSettings
+from serep.models.device import best_device
+from serep.models.semantic import SemanticModel
+from serep.stages._stage import stage, wanted_device, write_folder
+from serep.training.augmentation import AugmentationRanges
+from serep.training.capture_task import real_crops, train_capture
+from serep.training.loop import save_curve
+
+
+def main() -> None:
+    with stage("train_capture") as run:
+        params, paths, parts = run.params.capture, run.params.paths, run.params.render
+        run.input(paths.renders)
+        training = params.training.model_dump()
+        weights = training.pop("loss_weights")
+        settings = build(CaptureSettings, params.settings)
+        crops, set_aside = real_crops(run.input(paths.real_images), image_size=training["image_size"], crop_scale=settings.tracking.crop_scale)
+        model, curve = train_capture(
+            [paths.part(name) for name in parts.parts_of("train")], [paths.part(name) for name in parts.parts_of("val")],
+            SemanticModel.load(run.input(paths.semantic_model(run.params.semantic.kind))), real_crops=crops if len(crops) else None, backgrounds=[],
+            augmentation=build(AugmentationRanges, params.augmentation), loss_weights=weights, settings=settings, device=best_device(wanted_device()),
+            **training)
+        write_folder(paths.capture, model.save)
+        save_curve(paths.plots / "train_capture.csv", curve)
+        run.tracker.log_curve(curve)
+        last = {key: value for key, value in curve[-1].items() if key.startswith("val_")}
+        run.write_metrics(paths.metric("train_capture"), {"real_faces": len(crops), "real_files_set_aside": len(set_aside), **last})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""DVC stage `train_semantic`: one kind of semantic expression model, fitted to the training people."""
+import sys
+
+from serep.data.heads import read_heads
+from serep.models.device import best_device
+from serep.stages._stage import stage, wanted_device, write_folder
+from serep.training.loop import save_curve
+from serep.training.semantic_task import train_semantic
+
+
+def main(kind: str) -> None:
+    with stage(f"train_semantic@{kind}") as run:
+        params, paths = run.params.semantic, run.params.paths
+        settings = params.training.model_dump()
+        weights = settings.pop("loss_weights")
+        model, curve = train_semantic(
+            read_heads(run.input(paths.surfaces)), kind=kind, code_size=params.code_size, gradient_modes=params.gradient_modes, weights=weights,
+            device=best_device(wanted_device()), **settings)
+        write_folder(paths.semantic_model(kind), model.save)
+        save_curve(paths.plots / f"train_semantic_{kind}.csv", curve)
+        run.tracker.log_curve(curve)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,41 @@
+"""What a capture network sees in labelled renders: plain crops, no tracking, no smoothing."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from serep.models.capture import CaptureModel
+from serep.models.face_tracker import images_to_network
+from serep.training.augmentation import AugmentationRanges, RenderAugmentation
+from serep.training.capture_task import LabelledRenders
+
+BATCH = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Codes and landmarks of the crops that the network was shown; landmarks in px of the crop."""
+
+    codes: Float[np.ndarray, "N Z"]
+    landmarks: Float[np.ndarray, "N L 2"]
+    true_landmarks: Float[np.ndarray, "N L 2"]
+    images: UInt8[np.ndarray, "N S S 3"]
+
+
+def predict_renders(model: CaptureModel, renders: LabelledRenders, *, ranges: AugmentationRanges, rng: np.random.Generator) -> Predictions:
+    """Centred crops on random backgrounds through the network. `rng` draws the backgrounds; of `ranges` nothing else is used."""
+    size = model.network.image_size
+    augmentation = RenderAugmentation(ranges, image_size=size, crop_scale=model.settings.tracking.crop_scale, landmark_ids=model.landmark_ids,
+                                      backgrounds=[], rng=rng)
+    crops = augmentation.plain(renders.layers, renders.landmarks)
+    device = next(model.network.parameters()).device
+    codes, landmarks = [], []
+    for start in range(0, len(crops.images), BATCH):
+        with torch.no_grad():
+            output = model.network(images_to_network(crops.images[start : start + BATCH], device))
+        codes.append(output.codes.float().cpu().numpy())
+        landmarks.append(output.landmarks.float().cpu().numpy() * size)
+    return Predictions(np.concatenate(codes), np.concatenate(landmarks), crops.landmarks * size, crops.images)

@@ -1,0 +1,218 @@
+"""Trains the capture network on renders, and on unlabelled photographs where there are any."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from serep.models.capture import CaptureModel, CaptureSettings
+from serep.models.capture_network import CaptureNetwork, CaptureOutput, reversal_strength
+from serep.models.face_tracker import images_to_network
+from serep.models.semantic import SemanticModel
+from serep.training.augmentation import AugmentationRanges, RenderAugmentation
+from serep.training.capture_data import LabelledRenders, real_crops, sampling_shares
+from serep.training.degradation import NoisePool, degrade, relight
+from serep.training.loop import fit
+
+__all__ = ["LOSSES", "CaptureTask", "LabelledRenders", "PosedRig", "real_crops", "train_capture"]
+
+LOSSES = ("code", "vertices", "landmarks_3d", "landmarks_2d", "openings", "presence", "domain")
+# Upper and lower points of lids and inner lips (MediaPipe ids): what is between them is small in mm and all that people look at.
+OPENINGS = ((159, 145), (160, 144), (158, 153), (386, 374), (387, 373), (385, 380), (13, 14), (82, 87), (312, 317))
+LEAST_SPREAD = 1e-3  # share of the mean spread below which a code number counts as constant; keeps standardising finite
+VERTEX_SAMPLES = 400  # moving vertices on which predicted and true expressions are compared
+MOVING_MM = 0.3  # mean motion over the training renders beyond which a vertex counts as moving
+LANDMARK_MARGIN = 0.08  # landmarks this far outside of the crop still count for the loss
+VALIDATION_BATCH = 128
+
+
+class PosedRig:
+    """The mean head's rig at its landmarks and at some moving vertices, as two small matrices: differentiable and cheap."""
+
+    def __init__(self, semantic: SemanticModel, codes: Float[np.ndarray, "N Z"], *, device: torch.device, rng: np.random.Generator):
+        rig = semantic.bind(semantic.mean_neutral)
+        basis = rig.basis
+        probe = torch.from_numpy(codes[rng.permutation(len(codes))[:256]])
+        with torch.no_grad():
+            weights = rig.coefficients(probe).numpy()
+        motion = np.mean([np.linalg.norm(np.tensordot(row, basis, axes=1), axis=-1) for row in weights], axis=0)
+        moving = np.flatnonzero(motion > MOVING_MM)
+        if not len(moving):
+            raise ValueError("the renders' codes move no vertex of the mean head: were they drawn with another semantic model? "
+                             "Draw them again (dvc repro -f render)")
+        chosen = np.sort(rng.permutation(moving)[:VERTEX_SAMPLES])
+        # A copy: the semantic model keeps its own decoder, on the processor and as it was trained.
+        self._decoder = copy.deepcopy(rig.decoder).to(device).eval().requires_grad_(False)
+        self.vertices = torch.from_numpy(basis[:, chosen].copy()).to(device)
+        self.landmarks = torch.from_numpy(semantic.topology.landmarks(basis.astype(np.float64)).astype(np.float32)).to(device)
+
+    def displacements(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the sampled vertices (B, v, 3) and of the landmarks (B, L, 3), in mm."""
+        weights = self._decoder(codes)
+        return torch.einsum("bk,kva->bva", weights, self.vertices), torch.einsum("bk,kva->bva", weights, self.landmarks)
+
+
+class CaptureTask:
+    """Losses of one batch of augmented renders (and real crops), and scores on held-out renders. `weights` names a factor for each of LOSSES."""
+
+    def __init__(self, network: CaptureNetwork, semantic: SemanticModel, train: LabelledRenders, validation: LabelledRenders, *,
+                 augmentation: RenderAugmentation, weights: Mapping[str, float], batch_size: int, real_crops: UInt8[np.ndarray, "N S S 3"] | None,
+                 real_share: float, balance: float, mixed_precision: bool, device: torch.device, rng: np.random.Generator):
+        if set(weights) != set(LOSSES):
+            raise ValueError(f"loss weights must be given for {', '.join(LOSSES)}; got {', '.join(weights)} (params: capture.loss_weights)")
+        if real_crops is not None and real_crops.shape[1] != network.image_size:
+            raise ValueError(f"real crops are {real_crops.shape[1]} px wide, the network reads {network.image_size}. Cut them again")
+        self.module = network
+        self._train, self._augmentation, self._weights, self._rng, self._device = train, augmentation, dict(weights), rng, device
+        self._batch_size, self._mixed_precision = batch_size, mixed_precision and device.type in ("cpu", "cuda")
+        self._real = real_crops if real_crops is not None and len(real_crops) and weights["domain"] > 0 else None
+        self._real_count = max(2, round(real_share * batch_size)) if self._real is not None else 0
+        self._noise = NoisePool(network.image_size, rng=rng)
+        spread = train.codes.std(axis=0)
+        with torch.no_grad():
+            network.code_mean.copy_(torch.from_numpy(train.codes.mean(axis=0)))
+            network.code_spread.copy_(torch.from_numpy(np.maximum(spread, LEAST_SPREAD * spread.mean())))
+        self._posed = PosedRig(semantic, train.codes, device=device, rng=rng)
+        held_out = augmentation.plain(validation.layers, validation.landmarks)  # drawn once: all validations see the same pictures
+        self._held_out, self._held_out_codes = held_out, torch.from_numpy(validation.codes)
+        self._upper, self._lower = (torch.from_numpy(semantic.topology.landmark_rows(ends).astype(np.int64)) for ends in zip(*OPENINGS, strict=True))
+        self._shares = sampling_shares(self._train_openings(), balance)
+        self._order = np.zeros(0, np.int64)
+
+    def losses(self, progress: float) -> dict[str, Tensor]:
+        rows = self._next_rows()
+        batch = self._augmentation.draw(self._train.layers[rows], self._train.landmarks[rows])
+        images = images_to_network(batch.images, self._device)
+        if self._real is not None:
+            images = torch.cat([images, images_to_network(self._draw_real(), self._device)]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed_precision):
+            output = self.module(images)
+        present = torch.from_numpy(batch.present).to(self._device)
+        count = len(rows)
+        landmarks, codes = (torch.from_numpy(one).to(self._device) for one in (batch.landmarks, self._train.codes[rows]))
+        terms = self._label_losses(output, present, landmarks, codes)
+        terms["presence"] = functional.binary_cross_entropy_with_logits(output.presence[:count], present.float())
+        if self._real is not None:
+            faces = torch.cat([output.features[:count][present], output.features[count:]])
+            logits = self.module.domain_classifier(faces, reversal_strength(progress))
+            is_real = (torch.arange(len(faces), device=self._device) >= len(faces) - self._real_count).float()
+            terms["domain"] = functional.binary_cross_entropy_with_logits(logits, is_real)
+        return {name: self._weights[name] * value for name, value in terms.items()}
+
+    def _label_losses(self, output: CaptureOutput, present: Tensor, landmarks: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Only crops that show a face count. Lengths: mm on the mean head, and hundredths of the crop's side."""
+        count = len(present)
+        predicted, reference = output.codes[:count][present], codes[present]
+        vertices, landmarks_3d = self._posed.displacements(predicted)
+        with torch.no_grad():
+            reference_vertices, reference_landmarks = self._posed.displacements(reference)
+        wanted = landmarks[present]
+        inside = ((wanted > -LANDMARK_MARGIN) & (wanted < 1 + LANDMARK_MARGIN)).all(dim=-1)
+        missed = functional.smooth_l1_loss(100 * output.landmarks[:count][present], 100 * wanted, reduction="none").sum(dim=-1)
+        gaps = (landmarks_3d - reference_landmarks)[:, self._upper] - (landmarks_3d - reference_landmarks)[:, self._lower]
+        misses = output.landmarks[:count][present] - wanted
+        gaps_2d = 100 * (misses[:, self._upper] - misses[:, self._lower])
+        return {
+            "code": functional.smooth_l1_loss(self.module.standardise(predicted), self.module.standardise(reference)),
+            "vertices": (vertices - reference_vertices).norm(dim=-1).mean(),
+            "landmarks_3d": (landmarks_3d - reference_landmarks).norm(dim=-1).mean(),
+            "landmarks_2d": (missed * inside).sum() / inside.sum().clamp(min=1),
+            "openings": gaps.norm(dim=-1).mean() + functional.smooth_l1_loss(gaps_2d, torch.zeros_like(gaps_2d)),
+        }
+
+    def _train_openings(self) -> Float[np.ndarray, "N 3"]:
+        """How far each lid and the mouth are open on the mean head, mm, in every render."""
+        gaps = []
+        for start in range(0, len(self._train.codes), 1024):
+            with torch.no_grad():
+                landmarks = self._posed.displacements(torch.from_numpy(self._train.codes[start:start + 1024]).to(self._device))[1]
+            gaps.append((landmarks[:, self._upper, 1] - landmarks[:, self._lower, 1]).cpu().numpy())
+        return np.concatenate(gaps).reshape(-1, 3, len(OPENINGS) // 3).mean(axis=2)
+
+    def _next_rows(self) -> np.ndarray:
+        """Renders in random order, as often as their shares say; equal shares draw each once before any twice."""
+        count = len(self._shares)
+        while len(self._order) < self._batch_size:
+            places = (self._rng.random() + np.arange(count)) / count  # systematic sampling: each row floor(share) or ceil(share) times
+            rows = np.minimum(np.searchsorted(np.cumsum(self._shares) / count, places, side="right"), count - 1)
+            self._order = np.concatenate([self._order, self._rng.permutation(rows)])
+        rows, self._order = self._order[:self._batch_size], self._order[self._batch_size:]
+        return rows
+
+    def _draw_real(self) -> UInt8[np.ndarray, "n S S 3"]:
+        """Photographs get the renders' light, blur, noise and JPEG too, so that these do not tell them apart."""
+        ranges, rng = self._augmentation.ranges, self._rng
+        chosen = self._real[rng.integers(len(self._real), size=self._real_count)]
+        return np.stack([degrade(relight(crop, ranges.tone, rng=rng),
+                                 ranges.blur_share, ranges.noise, ranges.jpeg_share, self._noise, rng=rng) for crop in chosen])
+
+    def validate(self) -> dict[str, float]:
+        """On plain crops of held-out people: standardised code error, mm at moving vertices, 2D landmarks in % of the crop's side."""
+        code, vertices, landmarks = [], [], []
+        for start in range(0, len(self._held_out.images), VALIDATION_BATCH):
+            rows = slice(start, start + VALIDATION_BATCH)
+            with torch.no_grad():
+                output = self.module(images_to_network(self._held_out.images[rows], self._device))
+                reference = self._held_out_codes[rows].to(self._device)
+                code.append((self.module.standardise(output.codes) - self.module.standardise(reference)).abs().mean(dim=1))
+                predicted_vertices, true_vertices = (self._posed.displacements(one)[0] for one in (output.codes, reference))
+                vertices.append((predicted_vertices - true_vertices).norm(dim=-1).mean(dim=1))
+                wanted = torch.from_numpy(self._held_out.landmarks[rows]).to(self._device)
+                landmarks.append(100 * (output.landmarks - wanted).norm(dim=-1).mean(dim=1))
+        return {"code": float(torch.cat(code).mean()), "vertices_mm": float(torch.cat(vertices).mean()), "landmarks_pct": float(torch.cat(landmarks).mean())}
+
+
+def train_capture(
+    train_folders: Sequence[Path] | LabelledRenders,
+    validation_folders: Sequence[Path] | LabelledRenders,
+    semantic: SemanticModel,
+    *,
+    real_crops: UInt8[np.ndarray, "N S S 3"] | None,
+    backgrounds: Sequence[np.ndarray],
+    encoder: str,
+    image_size: int,
+    local_width: int,
+    hidden_width: int,
+    augmentation: AugmentationRanges,
+    loss_weights: Mapping[str, float],
+    real_share: float,
+    balance: float,
+    batch_size: int,
+    steps: int,
+    learning_rate: float,
+    weight_decay: float,
+    warmup_share: float,
+    gradient_clip: float,
+    mixed_precision: bool,
+    log_every: int,
+    validate_every: int,
+    settings: CaptureSettings,
+    seed: int,
+    device: torch.device,
+    on_metrics: Callable[[dict[str, float], int], None] | None = None,
+) -> tuple[CaptureModel, list[dict[str, float]]]:
+    """The trained model and its curve. The same seed and device give the same model.
+
+    `balance` (see `sampling_shares`) evens out how often lids and mouth are open or shut.
+    `real_crops` (see `real_crops`) switch the domain-adversarial loss on; `real_share` is their number over that of the renders in a batch.
+    `mixed_precision` computes in bfloat16 where that saves time: about 1.6 times as fast on processors that have it.
+    """
+    train, validation = (one if isinstance(one, LabelledRenders) else LabelledRenders.read(one) for one in (train_folders, validation_folders))
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    landmark_ids = semantic.topology.landmark_ids
+    network = CaptureNetwork(encoder=encoder, image_size=image_size, code_size=semantic.code_size, landmark_count=len(landmark_ids),
+                             local_width=local_width, hidden_width=hidden_width).to(device, memory_format=torch.channels_last)
+    draw = RenderAugmentation(augmentation, image_size=image_size, crop_scale=settings.tracking.crop_scale, landmark_ids=landmark_ids,
+                              backgrounds=backgrounds, rng=rng)
+    task = CaptureTask(network, semantic, train, validation, augmentation=draw, weights=loss_weights, batch_size=batch_size, real_crops=real_crops,
+                       real_share=real_share, balance=balance, mixed_precision=mixed_precision, device=device, rng=rng)
+    curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,
+                log_every=log_every, validate_every=validate_every, on_metrics=on_metrics, label="capture")
+    return CaptureModel(network, semantic, landmark_ids, settings), curve

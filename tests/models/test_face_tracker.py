@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from serep.models import face_tracker
+from serep.models.capture_network import CaptureNetwork
+from serep.models.face_boxes import FaceSquare
+from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings, images_to_network
+
+SETTINGS = TrackingSettings(crop_scale=1.5, batch_frames=4, recentre_beyond=0.1, presence_threshold=0.5, patience_frames=3, thorough_every=4)
+FRAME = np.zeros((120, 160, 3), np.uint8)
+
+
+def sighting(x, y, side, presence=0.99, square=None):
+    corners = np.array([[x - side / 2, y - side / 2], [x + side / 2, y + side / 2]])
+    return Sighting(np.zeros(2, np.float32), corners, square or FaceSquare(np.array([float(x), float(y)]), float(side)), presence)
+
+
+@pytest.fixture
+def tracker():
+    torch.manual_seed(0)
+    network = CaptureNetwork(encoder="residual_tiny", image_size=32, code_size=2, landmark_count=2, local_width=4, hidden_width=8).eval()
+    return FaceTracker(network, SETTINGS)
+
+
+def test_drift_is_the_larger_of_move_and_growth():
+    square = FaceSquare(np.array([50.0, 50.0]), 40.0)
+    assert sighting(50, 50, 40, square=square).drift() == 0.0
+    assert sighting(54, 48, 40, square=square).drift() == pytest.approx(0.1)
+    assert sighting(50, 50, 80, square=square).drift() == pytest.approx(np.log(2))
+
+
+def test_a_face_must_be_seen_and_have_the_size_of_one():
+    square = FaceSquare(np.array([50.0, 50.0]), 40.0)
+    assert sighting(50, 50, 40, square=square).is_face(0.5)
+    assert not sighting(50, 50, 40, presence=0.4, square=square).is_face(0.5)
+    assert not sighting(50, 50, 10, square=square).is_face(0.5)
+    assert not sighting(50, 50, 90, square=square).is_face(0.5)
+
+
+def test_looking_again_from_the_middle_of_what_was_seen(tracker, monkeypatch):
+    looks = []
+
+    def look(frames, squares):
+        looks.append([(square.centre.tolist(), square.side) for square in squares])
+        return [sighting(80, 60, 40, square=square) for square in squares]
+
+    monkeypatch.setattr(tracker, "_look", look)
+    near, far = FaceSquare(np.array([81.0, 60.0]), 40.0), FaceSquare(np.array([70.0, 60.0]), 100.0)
+    seen = tracker._look_closely([FRAME, FRAME], [near, far])
+    assert [len(one) for one in looks] == [2, 1, 1]  # the near one is looked at once; the far one shrinks by steps of at most 0.6
+    assert looks[1] == [([80.0, 60.0], 60.0)] and looks[2] == [([80.0, 60.0], 40.0)]
+    assert seen[0].square is near
+
+
+@pytest.mark.parametrize(("presence", "moves"), [(0.99, True), (0.6, False)])
+def test_a_slide_is_mended_where_cascades_and_network_agree(tracker, monkeypatch, presence, moves):
+    tracker._square = FaceSquare(np.array([80.0, 40.0]), 40.0)
+    regions = []
+
+    def find_faces(picture, *, thorough):
+        regions.append(picture.shape)
+        return [FaceSquare(np.array([60.0, 80.0]), 40.0)]
+
+    monkeypatch.setattr(face_tracker, "find_faces", find_faces)
+    monkeypatch.setattr(tracker, "_look_closely", lambda frames, squares: [sighting(80, 40, 40, 0.7), sighting(80, 80, 40, presence)])
+    tracker._verify(FRAME)
+    assert regions == [(100, 120, 3)]  # three squares around the face, cut off at the picture's edge
+    assert tracker._square.centre.tolist() == ([80.0, 80.0] if moves else [80.0, 40.0])
+
+
+def test_cascades_that_agree_or_see_nothing_change_nothing(tracker, monkeypatch):
+    tracker._square = FaceSquare(np.array([80.0, 60.0]), 40.0)
+    monkeypatch.setattr(tracker, "_look_closely", lambda frames, squares: pytest.fail("no reason to look"))
+    for found in ([], [FaceSquare(np.array([62.0, 61.0]), 42.0)]):
+        monkeypatch.setattr(face_tracker, "find_faces", lambda picture, *, thorough, found=found: found)
+        tracker._verify(FRAME)
+        assert tracker._square.centre.tolist() == [80.0, 60.0]
+
+
+def test_images_become_channels_last_shares_of_white():
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    values = images_to_network(images, torch.device("cpu"))
+    assert values.shape == (2, 3, 4, 4) and values.is_contiguous(memory_format=torch.channels_last)
+    assert values[1, 2, 3, 0] == pytest.approx(images[1, 3, 0, 2] / 255)

@@ -1,0 +1,66 @@
+"""params.yaml fits its schema, and a wrong one is refused with every key named."""
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serep.config import ParamsError, load_params
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _write(folder, params):
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder
+
+
+@pytest.fixture
+def params():
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_the_project_s_own_params_load():
+    params = load_params(ROOT)
+    assert params.semantic.kind in params.semantic.kinds
+    with pytest.raises(ValueError, match="frozen"):
+        params.heads.seed = 3
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
+def test_profiles_fit(name, params, tmp_path):
+    def merge(base, over):
+        for key, value in over.items():
+            assert key in base, f"{name}: unknown key {key}"
+            if isinstance(value, dict):
+                merge(base[key], value)
+            else:
+                base[key] = value
+
+    merge(params, yaml.safe_load((ROOT / "profiles" / f"{name}.yaml").read_text()))
+    load_params(_write(tmp_path, params))
+
+
+def test_unknown_missing_and_wrong_keys_are_all_named(params, tmp_path):
+    params["heads"]["sead"] = 1
+    del params["heads"]["seed"]
+    params["preprocess"]["max_quarantine_share"] = "many"
+    with pytest.raises(ParamsError) as error:
+        load_params(_write(tmp_path, params))
+    text = str(error.value)
+    assert "heads.sead: unknown key" in text
+    assert "heads.seed: missing" in text
+    assert "preprocess.max_quarantine_share" in text
+    assert "many" in text
+
+
+def test_numbers_that_yaml_reads_as_text(params, tmp_path):
+    params["preprocess"]["max_quarantine_share"] = "1e-1"
+    assert load_params(_write(tmp_path, params)).preprocess.max_quarantine_share == 0.1
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="params.yaml is missing"):
+        load_params(tmp_path)
+    (tmp_path / "params.yaml").write_text("a: [1")
+    with pytest.raises(ParamsError, match="not YAML"):
+        load_params(tmp_path)
