@@ -185,6 +185,7 @@ class CaptureLosses(Section):
     vertices: float = Field(ge=0)
     landmarks_3d: float = Field(ge=0)
     landmarks_2d: float = Field(ge=0)
+    openings: float = Field(ge=0)
     presence: float = Field(ge=0)
     domain: float = Field(ge=0)
 
@@ -195,6 +196,7 @@ class CaptureTraining(Section):
     local_width: int
     hidden_width: int
     real_share: float = Field(gt=0)
+    balance: float = Field(ge=0, le=1)
     batch_size: int = Field(ge=2)
     steps: int = Field(ge=1)
     learning_rate: float = Field(gt=0)

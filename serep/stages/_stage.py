@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 import yaml
 from rich.logging import RichHandler
 
-from serep.config import Params, load_params
+from serep.config import Params, ParamsError, load_params
 from serep.training.tracking import Tracker, find_project_root, stage_run
 
 
@@ -46,7 +47,10 @@ def stage(name: str) -> Iterator[Stage]:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)], force=True)
     root = find_project_root(Path.cwd())
     os.chdir(root)
-    params = load_params(root)
+    try:
+        params = load_params(root)
+    except ParamsError as error:  # the user's to mend: the message says all, a traceback would hide it
+        sys.exit(f"ERROR: {error}")
     with stage_run(name, root=root, params=params.model_dump(mode="json"), inputs={}) as tracker:
         run = Stage(name, root, params, tracker)
         yield run

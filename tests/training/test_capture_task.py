@@ -14,7 +14,7 @@ from serep.models.smoothing import OneEuro
 from serep.training import capture_data
 from serep.training.augmentation import AugmentationRanges, RenderAugmentation
 from serep.training.capture_data import LabelledRenders, sampling_shares
-from serep.training.capture_task import LOSSES, CaptureTask, PosedRig, train_capture
+from serep.training.capture_task import LOSSES, CaptureTask, PosedRig, has_bfloat16, train_capture
 
 SIZE, CODE_SIZE = 32, 2
 RANGES = AugmentationRanges(
@@ -168,9 +168,17 @@ def test_same_seed_same_model(semantic, renders, rng):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_mixed_precision_trains_single_precision_weights(semantic, renders):
+def test_mixed_precision_trains_single_precision_weights(semantic, renders, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})  # emulated where it is not
     terms = make_task(semantic, renders, mixed_precision=True).losses(0.0)
     assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in terms.values())
+
+
+def test_bfloat16_is_not_emulated(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "avx2": True})
+    assert not has_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert has_bfloat16(torch.device("cpu")) and not has_bfloat16(torch.device("mps"))
 
 
 def test_wrong_weights_and_crops_are_refused(semantic, renders):
