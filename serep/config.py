@@ -101,7 +101,7 @@ class Preprocess(Section):
     max_quarantine_share: float = Field(ge=0, le=1)
 
 
-SemanticKind = Literal["neural", "gradient_pca", "displacement_pca"]
+SemanticKind = Literal["neural", "gradient_fit", "gradient_pca", "displacement_pca"]
 
 
 class SemanticLosses(Section):
