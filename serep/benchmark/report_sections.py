@@ -18,7 +18,10 @@ from serep.benchmark.figures import (
 from serep.benchmark.report_content import Column, Figure, Row, Section, Table
 from serep.faces.topology import FaceTopology
 
-KIND_NAMES = {"neural": "neural", "gradient_fit": "linear fit of gradient modes", "gradient_pca": "PCA of deformation gradients", "displacement_pca": "linear 3DMM (PCA of displacements)"}
+KIND_NAMES = {
+    "neural": "neural", "gradient_fit": "linear fit of gradient modes", "gradient_pca": "PCA of deformation gradients",
+    "displacement_pca": "linear 3DMM (PCA of displacements)",
+}
 ERROR_LIMIT = 1.0  # mm at the bright end of retargeting error maps
 CAPTURE_ERROR_LIMIT = 4.0
 Metrics = Mapping[str, object]
