@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 PROFILE ?= default
 VIDEO ?=
 
-.PHONY: repro test bench lint setup lock clean
+.PHONY: repro test bench lint setup lock
 
 setup:           ## the pinned environment, and what this machine can do
 	@tools/setup.sh
@@ -22,8 +22,8 @@ test:            ## all tests, on the pinned environment
 	@tools/setup.sh
 	ruff check .
 	lint-imports
-	pytest -m "not slow"
-	pytest -m slow
+	pytest -n auto --dist loadfile -m "not slow"
+	pytest -n auto --dist loadfile -m slow
 
 bench:           ## every benchmark under benchmarks/: one JSON each in benchmarks/results/, and a printed table
 	@tools/setup.sh

@@ -43,7 +43,7 @@ def semantic_section(metrics: Mapping[str, Metrics], examples: Mapping[str, np.n
     """Every kind of model on unseen people and expressions, and the retargeting grid."""
     columns = (
         Column("reconstruction", "mm", "low", 3), Column("retargeting", "mm", "low", 3), Column("identity leak", "", "low", 4),
-        Column("leak per number", "", "low", 4), Column("neutral leak", "mm", "low", 3), Column("code cycle", "", "low", 4),
+        Column("leak per number", "", "low", 4), Column("neutral leak", "mm", decimals=3), Column("code cycle", decimals=4),  # linear kinds have 0 by construction
         Column("left-right swaps", "", "low", 3),
     )
     keys = ("reconstruction_mm", "retargeting_mm", "identity_leak", "identity_leak_per_number", "neutral_leak_mm", "code_cycle", "left_right_swap")
