@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,26 @@ def save_weights(
     folder = Path(folder)
     contents = {WEIGHTS_FILE: save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())})}
     for file_name, named in (arrays or {}).items():
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: np.asarray(array) for name, array in named.items()})
-        contents[file_name] = buffer.getvalue()
+        contents[file_name] = npz_bytes(named)
     folder.mkdir(parents=True, exist_ok=True)
     for file_name, data in contents.items():
         _write(folder / file_name, data)
     hashes = {file_name: hashlib.sha256(data).hexdigest() for file_name, data in contents.items()}
     document = {**config, "format_version": FORMAT_VERSION, "sha256": hashes}
     _write(folder / CONFIG_FILE, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An .npz file of the arrays. The same arrays give the same bytes; NumPy's own writer stamps each with the time of day."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            archive.writestr(entry, content.getvalue())
+    return buffer.getvalue()
 
 
 def load_config(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from serep.data.video import VideoWriter
 from serep.geometry.camera import project
 from serep.models.capture import CaptureModel, CaptureStream
 from serep.models.device import best_device
+from serep.models.store import npz_bytes
 from serep.render.renderer import open_renderer
 from serep.render.sampling import SceneRanges
 from serep.stages._stage import stage, wanted_device, write_folder
@@ -64,8 +65,8 @@ def main() -> None:
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
             pq.write_table(pa.Table.from_pylist(rows), folder / "per_frame.parquet")
-            np.savez_compressed(folder / "examples.npz", **{key: np.array(value) for key, value in examples.items()})
-            np.savez_compressed(folder / "vertex_errors.npz", **{method: np.mean(value, axis=0) for method, value in vertex_errors.items()})
+            (folder / "examples.npz").write_bytes(npz_bytes({key: np.array(value) for key, value in examples.items()}))
+            (folder / "vertex_errors.npz").write_bytes(npz_bytes({method: np.mean(value, axis=0) for method, value in vertex_errors.items()}))
             with VideoWriter(folder / "sequence.mp4", fps=params.fps, size=(params.size_px, params.size_px)) as video:
                 for frame in example_film:
                     video.write(frame)

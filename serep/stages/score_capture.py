@@ -7,6 +7,7 @@ from serep.benchmark.capture_scores import LabelledCodes, score_capture
 from serep.config import build
 from serep.models.capture import CaptureModel
 from serep.models.device import best_device
+from serep.models.store import npz_bytes
 from serep.stages._stage import stage, wanted_device, write_folder
 from serep.training.augmentation import AugmentationRanges
 from serep.training.capture_predictions import predict_renders
@@ -29,7 +30,8 @@ def main() -> None:
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
-            np.savez_compressed(folder / "examples.npz", images=seen.images[shown], predicted=seen.landmarks[shown], reference=seen.true_landmarks[shown])
+            examples = {"images": seen.images, "predicted": seen.landmarks, "reference": seen.true_landmarks}
+            (folder / "examples.npz").write_bytes(npz_bytes({name: array[shown] for name, array in examples.items()}))
 
         write_folder(paths.capture_scores, write)
         run.write_metrics(paths.metric("score_capture"), scores | {"images": len(test.codes)})

@@ -1,11 +1,10 @@
 """DVC stage `score_semantic`: every kind on unseen people and expressions, and examples for the report."""
 from pathlib import Path
 
-import numpy as np
-
 from serep.benchmark.retargeting import retargeting_examples, score_semantic
 from serep.data.heads import read_heads
 from serep.models.semantic import SemanticModel
+from serep.models.store import npz_bytes
 from serep.stages._stage import stage, write_folder
 
 
@@ -20,7 +19,7 @@ def main() -> None:
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
-            np.savez_compressed(folder / "examples.npz", **examples)
+            (folder / "examples.npz").write_bytes(npz_bytes(examples))
 
         write_folder(paths.semantic_scores, write)
         run.write_metrics(paths.metric("score_semantic"), metrics)

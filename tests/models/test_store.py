@@ -1,10 +1,12 @@
+import io
 import json
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from serep.models.store import CONFIG_FILE, WEIGHTS_FILE, load_arrays, load_config, load_weights, save_weights
+from serep.models.store import CONFIG_FILE, WEIGHTS_FILE, load_arrays, load_config, load_weights, npz_bytes, save_weights
 
 STATE = {"b.weight": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2, dtype=torch.float16)}
 
@@ -54,3 +56,13 @@ def test_configs_of_another_version_or_kind_of_file_are_refused(folder):
     (folder / CONFIG_FILE).write_text("{")
     with pytest.raises(ValueError, match="not JSON"):
         load_weights(folder)
+
+
+def test_arrays_have_the_same_bytes_at_any_time_of_day(monkeypatch):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(["x", "yz"])}
+    first = npz_bytes(arrays)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(2_000_000_000))
+    assert npz_bytes(arrays) == first
+    with np.load(io.BytesIO(first), allow_pickle=False) as archive:
+        assert all(np.array_equal(archive[name], array) for name, array in arrays.items())
