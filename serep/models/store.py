@@ -45,10 +45,10 @@ def save_weights(
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """An .npz file of the arrays. The same arrays give the same bytes; NumPy's own writer stamps each with the time of day."""
+    """An .npz file of the arrays, sorted by name. The same arrays give the same bytes; NumPy's own writer stamps each with the time of day."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
+        for name, array in sorted(arrays.items()):
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             content = io.BytesIO()
