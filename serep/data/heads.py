@@ -48,6 +48,7 @@ class HeadSet:
     subject_origins: tuple[str, ...] = ()
     neutral_files: tuple[str, ...] = ()
     expressive_files: tuple[str, ...] = ()
+    shares_frame: bool = False  # whether the neutrals stood in one frame from the start, as those of a model do and scans do not
     vertex_areas: Float32[np.ndarray, "S V"] | None = field(default=None)  # of the neutrals; None before preprocessing
     face_areas: Float32[np.ndarray, "S F"] | None = field(default=None)
 
@@ -97,7 +98,7 @@ class HeadSet:
 
 
 def gather_heads(subjects: Iterable[Subject], *, topology: FaceTopology, expression_names: tuple[str, ...],
-                 provenance: dict[str, str]) -> tuple[HeadSet, list[QuarantineRow]]:
+                 provenance: dict[str, str], shares_frame: bool = False) -> tuple[HeadSet, list[QuarantineRow]]:
     """One HeadSet from a head model's people, and what its reader could not use; a person without a neutral is left out."""
     everybody = list(subjects)
     problems = [(person.subject_id, file, reason) for person in everybody for file, reason in person.problems]
@@ -120,7 +121,7 @@ def gather_heads(subjects: Iterable[Subject], *, topology: FaceTopology, express
         expression_subject=np.repeat(np.arange(len(people), dtype=np.int32), [len(person.expression_ids) for person in people]),
         expression_ids=tuple(name for person in people for name in person.expression_ids),
         weights=np.concatenate([empty_weights, *(person.weights for person in people)]).astype(np.float32),
-        expression_names=expression_names, provenance=provenance,
+        expression_names=expression_names, provenance=provenance, shares_frame=shares_frame,
         subject_origins=tuple(person.origin for person in people),
         neutral_files=tuple(names[0] for names in files), expressive_files=tuple(name for names in files for name in names[1:]))
     return heads, problems
@@ -141,7 +142,8 @@ def write_heads(folder: Path, head_set: HeadSet, *, quarantine: Sequence[Quarant
             raise ValueError(f"{layout.name} has shape {values.shape}, expected {array.shape}")
         array[...] = values
     _write_topology(group, head_set.topology)
-    metadata = {"provenance": head_set.provenance, "expression_names": head_set.expression_names, "topology": head_set.topology.name}
+    metadata = {"provenance": head_set.provenance, "expression_names": head_set.expression_names, "topology": head_set.topology.name,
+                "shares_frame": head_set.shares_frame}
     write_table(partial / MANIFEST_FILE, MESHES, _manifest_rows(head_set), file_format=HEADS_FORMAT, metadata=metadata)
     rows = [{"subject_id": subject, "file": file, "reason": reason} for subject, file, reason in quarantine]
     write_table(partial / QUARANTINE_FILE, QUARANTINE, rows, file_format=HEADS_FORMAT, metadata={"provenance": head_set.provenance})
@@ -174,7 +176,7 @@ def read_heads(folder: Path) -> HeadSet:
         weights=np.array([row["weights"] for row in meshes], np.float32).reshape(len(meshes), units),
         expression_names=tuple(metadata["expression_names"]), provenance=dict(metadata["provenance"]),
         subject_origins=tuple(row["origin"] for row in neutrals), neutral_files=tuple(row["source_file"] for row in neutrals),
-        expressive_files=tuple(row["source_file"] for row in meshes), **arrays)
+        expressive_files=tuple(row["source_file"] for row in meshes), shares_frame=bool(metadata.get("shares_frame", False)), **arrays)
 
 
 def read_quarantine(folder: Path) -> list[QuarantineRow]:
@@ -221,7 +223,8 @@ def _read_topology(group: zarr.Group, store: Path, remedy: str) -> FaceTopology:
     if "topology" not in group:
         raise ValueError(f"{store} has no group 'topology'. {remedy}")
     node = group["topology"]
-    stored = {name: _read_array(node, name, store / "topology", remedy) for name in _array_names(node)}
+    # Zarr lists a folder in the file system's order; masks keep the alphabet's on every machine.
+    stored = {name: _read_array(node, name, store / "topology", remedy) for name in sorted(_array_names(node))}
     stored |= {name: np.array(values) for name, values in dict(node.attrs).items()}
     return FaceTopology.from_arrays(stored)
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from serep.data.heads import HeadSet, QuarantineRow
+from serep.faces.frame import align_neutral
 from serep.faces.head_model import SPLITS
 from serep.faces.topology import FaceTopology
 from serep.geometry.mesh import HEIGHT_RANGE, face_areas, mesh_problems, vertex_areas, zero_area_faces
@@ -24,7 +25,8 @@ LISTED = 5
 def preprocess(head_set: HeadSet, *, max_quarantine_share: float, left_out: Sequence[QuarantineRow]) -> tuple[HeadSet, list[QuarantineRow]]:
     """Sound, aligned heads with areas, and the quarantine: `left_out` (meshes the source's reader refused) and what is refused here.
 
-    Neutrals are moved rigidly onto the topology's template, expressive meshes onto their neutral by the vertices that expressions move least.
+    Neutrals that share no frame yet are moved rigidly onto the template's face, expressive meshes onto their neutral by the vertices that
+    expressions move least.
     A bad expressive is left out alone, a bad neutral with its whole person. ValueError when more than the share of all meshes is left out, or
     nobody of a split remains.
     """
@@ -40,7 +42,7 @@ def preprocess(head_set: HeadSet, *, max_quarantine_share: float, left_out: Sequ
             bad_meshes.extend(own)
             continue
         people.append(person)
-        neutrals[person] = align_neutral(neutral, topology)
+        neutrals[person] = neutral if head_set.shares_frame else align_neutral(neutral, topology)
         for row in own:
             aligned, problems = _check_expressive(head_set.expressive[row], neutrals[person], topology)
             if problems:
@@ -64,11 +66,6 @@ def neutral_problems(vertices: Float[np.ndarray, "V 3"], topology: FaceTopology)
     """What makes a neutral unfit to learn from, one phrase each."""
     wrong_unit = _wrong_unit(vertices)
     return [wrong_unit] if wrong_unit else mesh_problems(topology.mesh(vertices.astype(np.float64)))
-
-
-def align_neutral(vertices: Float[np.ndarray, "V 3"], topology: FaceTopology) -> Float[np.ndarray, "V 3"]:
-    """The neutral (float64), moved rigidly onto the template by all its vertices: every neutral of the project stands in this frame."""
-    return apply_rigid(vertices.astype(np.float64), *rigid_align(vertices, topology.template))
 
 
 def with_areas(head_set: HeadSet) -> HeadSet:

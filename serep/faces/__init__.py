@@ -16,7 +16,10 @@ SOURCES: dict[str, Callable[..., HeadModel]] = {"makehuman": MakeHumanHeads, "ic
 
 
 def open_head_model(source: str, path: Path, **options: object) -> HeadModel:
-    """The heads of a source at `path`; `options` are the reader's own (a folder of scans takes unit, up and front)."""
+    """The heads of a source at `path`; `options` are the reader's own.
+
+    All take train_population, test_population and expression_transfer; a folder of scans also unit, up, front and held_out.
+    """
     if source not in SOURCES:
         raise ValueError(f"no source of heads is called {source!r}; choose one of {', '.join(SOURCES)}")
     return SOURCES[source](Path(path), **options)

@@ -14,6 +14,7 @@ from serep.faces.ict import is_ict_face, packed_landmarks
 from serep.faces.landmark_ids import LANDMARK_IDS, PAINT_IDS
 from serep.faces.makehuman import BUILT_IN_HEADS, MakeHumanHeads
 from serep.faces.parametric import least_moving
+from serep.faces.populations import EVERYBODY, check_populations
 from serep.faces.regions import compute_regions
 from serep.faces.topology import FaceTopology
 from serep.geometry.mesh import Mesh
@@ -50,12 +51,21 @@ class FolderHeads:
     name = "folder"
     licence = "not known: the licence of your scans"
     expression_names: tuple[str, ...] = ()
+    populations = (EVERYBODY,)
+    shares_frame = False
 
-    def __init__(self, path: Path, *, unit: str = "mm", up: str = "y", front: str = "z", held_out: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, unit: str = "mm", up: str = "y", front: str = "z", held_out: int | None = None,
+        train_population: str = EVERYBODY, test_population: str = EVERYBODY, expression_transfer: str = "deformation",
+    ) -> None:  # fmt: skip
         """`held_out`: how many people at the end of the sorted names (validation and test) must not enter `draw_neutral`, the mean or `fixed`.
 
-        FileNotFoundError: no such folder, nobody in it, or no landmarks for its faces. ValueError: nobody has a usable neutral.
+        FileNotFoundError: no such folder, nobody in it, or no landmarks for its faces. ValueError: nobody has a usable neutral, or a choice
+        that only drawn people leave open (population, expression_transfer) is not at its default.
         """
+        check_populations(self.name, self.populations, {"train_population": train_population, "test_population": test_population})
+        if expression_transfer != "deformation":
+            raise ValueError(f"expression_transfer is {expression_transfer!r}, but scans bring their own expressions: leave it at 'deformation'")
         self._axes = {"unit": unit, "up": up, "front": front}
         self._people = _find_people(path)
         for person in self._people:
@@ -89,6 +99,8 @@ class FolderHeads:
 
         Within validation and within testing only expressions that all of them have are used, so that they are paired. `seed` changes nothing.
         """
+        if plan.held_out_units:
+            raise ValueError(f"held_out_units names {', '.join(plan.held_out_units)}, but nobody knows the units of scans: leave it empty")
         kept_back = plan.val_people + plan.test_people
         if len(self._usable) <= kept_back:
             raise ValueError(f"{len(self._usable)} people have a usable neutral, val_people is {plan.val_people} and test_people {plan.test_people}, "

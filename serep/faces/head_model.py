@@ -38,6 +38,9 @@ class SubjectPlan:
 
     Train people each perform their own random expressions (unpaired). Test people all perform one unseen list, validation people another
     list of half the length (at least 1), so that retargeting between them has a truth. Sources of scans read only the numbers of people.
+
+    `held_out_units` (names without a side) are never performed by train and validation people; each expression of the test people then
+    contains at least one of them. `blink_share` is the share of expressions in which both eyes shut.
     """
 
     train_people: int
@@ -50,10 +53,14 @@ class SubjectPlan:
     weight_min: float
     weight_max: float
     symmetric_share: float
+    held_out_units: tuple[str, ...] = ()
+    blink_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.units_min <= self.units_max or not 0 <= self.weight_min <= self.weight_max <= 1 or not 0 <= self.symmetric_share <= 1:
             raise ValueError(f"need 1 ≤ units_min ≤ units_max, 0 ≤ weight_min ≤ weight_max ≤ 1 and symmetric_share in 0..1, got {self}")
+        if not 0 <= self.blink_share <= 1:
+            raise ValueError(f"blink_share must be in 0..1, got {self.blink_share}")
 
     def people(self, split: str) -> int:
         return {"train": self.train_people, "val": self.val_people, "test": self.test_people}[split]
@@ -65,13 +72,19 @@ class SubjectPlan:
 
 @runtime_checkable
 class HeadModel(Protocol):
-    """A source of heads. Everything downstream sees a source only through this."""
+    """A source of heads. Everything downstream sees a source only through this.
+
+    `populations` are the names that people can be drawn from; every source has "all". `shares_frame` tells that the neutrals stand in one
+    frame already, so that aligning them would only add noise.
+    """
 
     name: str
     topology: FaceTopology
     expression_names: tuple[str, ...]
     licence: str
     provenance: str
+    populations: tuple[str, ...]
+    shares_frame: bool
 
     def draw_neutral(self, *, rng: np.random.Generator) -> Float[np.ndarray, "V 3"]:
         """A random person's neutral in mm."""

@@ -45,8 +45,8 @@ class ICTHeads(ParametricHeadModel):
     name = "ict"
     licence = "MIT, Copyright (c) 2020 USC Institute for Creative Technologies"
 
-    def __init__(self, path: Path, *, partial: bool = False) -> None:
-        """See `read_face`."""
+    def __init__(self, path: Path, *, partial: bool = False, **choices: str) -> None:
+        """See `read_face`; `choices` (whom to draw, how expressions are transferred) are ParametricHeadModel's."""
         face = read_face(path, partial=partial)
         marks, paint = packed_landmarks()
         parts = np.zeros(len(face.template), np.uint8)
@@ -55,7 +55,7 @@ class ICTHeads(ParametricHeadModel):
             landmark_barycentric=marks["barycentric"], regions=compute_regions(face.template, face.faces, parts, (marks, paint)), parts=parts,
             part_names=PARTS, mirror=mirror_map(face.template), fixed=least_moving(motion_of(face.units), parts == 0),
         )  # fmt: skip
-        super().__init__(topology, face.modes, face.units, face.names)
+        super().__init__(topology, face.modes, face.units, face.names, **choices)
         self.provenance = face.provenance
 
 

@@ -12,7 +12,13 @@ def main() -> None:
             model.subjects(params.plan(), seed=params.seed),
             topology=model.topology,
             expression_names=tuple(model.expression_names),
-            provenance={"source": model.name, "origin": model.provenance, "licence": model.licence, "seed": str(params.seed)},
+            provenance={
+                "source": model.name, "origin": model.provenance, "licence": model.licence, "seed": str(params.seed),
+                "populations": f"train and val: {params.train_population}, test: {params.test_population}",
+                "expression_transfer": params.expression_transfer if model.expression_names else "scanned",
+                "held_out_units": ", ".join(params.held_out_units) or "none",
+            },
+            shares_frame=model.shares_frame,
         )
         write_heads(paths.heads, heads, quarantine=problems)
         people = {split: heads.subject_splits.count(split) for split in ("train", "val", "test")}

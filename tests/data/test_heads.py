@@ -54,6 +54,18 @@ def test_same_heads_same_bytes(folder, tiny_heads):
     assert fingerprint(folder) == before
 
 
+@pytest.mark.parametrize("shares_frame", [False, True])
+def test_whether_the_neutrals_share_a_frame_is_kept(tmp_path, tiny_heads, shares_frame):
+    write_heads(tmp_path / "heads", dataclasses.replace(tiny_heads, shares_frame=shares_frame), quarantine=[])
+    assert read_heads(tmp_path / "heads").select("train").shares_frame is shares_frame
+
+
+def test_masks_come_back_in_the_alphabet_s_order(tmp_path, tiny_heads):
+    regions = {name: tiny_heads.topology.template[:, 0] * 0 for name in ("nose", "cheek", "mouth", "face", "lips")}
+    write_heads(tmp_path / "heads", dataclasses.replace(tiny_heads, topology=dataclasses.replace(tiny_heads.topology, regions=regions)), quarantine=[])
+    assert list(read_heads(tmp_path / "heads").topology.regions) == sorted(regions)
+
+
 def test_an_older_folder_is_replaced(folder, tiny_heads):
     write_heads(folder, tiny_heads.select("test"), quarantine=[])
     assert read_heads(folder).subject_ids == ("ed",) and read_quarantine(folder) == []
@@ -147,6 +159,8 @@ def test_gather_keeps_order_files_and_problems(ball):
     no_neutral = person("cy", ball, neutral=np.zeros((0, 3)), expression_ids=(), weights=np.zeros((0, 3)), expressive=np.zeros((0, 0, 3)),
                         problems=(("cy/n.obj", "unreadable"),))
     heads, problems = gather_heads([person("ann", ball), no_neutral, scanned], topology=ball, expression_names=("x", "y", "z"), provenance={})
+    assert not heads.shares_frame
+    assert gather_heads([person("ann", ball)], topology=ball, expression_names=("x", "y", "z"), provenance={}, shares_frame=True)[0].shares_frame
     assert heads.subject_ids == ("ann", "bo") and heads.expression_subject.tolist() == [0, 0, 1, 1]
     assert heads.expressive_files == ("", "", "bo/a.obj", "bo/b.obj") and heads.neutral_files == ("", "bo/n.obj")
     assert problems == [("cy", "cy/n.obj", "unreadable"), ("bo", "bo/c.obj", "has 3 vertices")] and heads.subject_origins == ("", "studio")

@@ -115,3 +115,15 @@ def test_the_built_in_heads_are_sound(head_model):
                                    provenance={})
     sound, quarantine = preprocess(heads, max_quarantine_share=0.0, left_out=problems)
     assert quarantine == [] and len(sound.expressive) == 2 * 3 + 2 + 4
+
+
+def test_neutrals_of_a_shared_frame_stay_where_they_are_and_scans_are_aligned(tiny_heads):
+    turn = Rotation.from_euler("y", 4, degrees=True).as_matrix()
+    turned = dataclasses.replace(
+        tiny_heads, neutrals=apply_rigid(tiny_heads.neutrals, turn, np.zeros(3)).astype(np.float32),
+        expressive=apply_rigid(tiny_heads.expressive, turn, np.zeros(3)).astype(np.float32))  # fmt: skip
+    shared, _ = preprocess(dataclasses.replace(turned, shares_frame=True), max_quarantine_share=0.0, left_out=[])
+    np.testing.assert_array_equal(shared.neutrals, turned.neutrals)
+    np.testing.assert_allclose(shared.expressive, turned.expressive, atol=1e-4)
+    scans, _ = preprocess(dataclasses.replace(turned, shares_frame=False), max_quarantine_share=0.0, left_out=[])
+    assert np.abs(scans.neutrals - turned.neutrals).max() > 1

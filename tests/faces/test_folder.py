@@ -1,4 +1,6 @@
 """Scans in folders: good ones are read, bad files are named and left out, the rest goes on."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,15 @@ def test_own_topology_needs_landmarks(tmp_path, head_model):
     np.savez(tmp_path / "landmarks.npz", ids=marks["ids"])
     with pytest.raises(ValueError, match="triangles"):
         open_head_model("folder", tmp_path)
+
+
+def test_scans_leave_nothing_to_choose(scans):
+    model = open_head_model("folder", scans, train_population="all", test_population="all", expression_transfer="deformation")
+    assert model.populations == ("all",) and not model.shares_frame
+    with pytest.raises(ValueError, match="train_population is 'female', but the heads of folder have only all"):
+        open_head_model("folder", scans, train_population="female")
+    with pytest.raises(ValueError, match="scans bring their own expressions"):
+        open_head_model("folder", scans, expression_transfer="cloning")
+    with pytest.raises(ValueError, match="nobody knows the units of scans"):
+        list(model.subjects(replace(PLAN, held_out_units=("jawOpen",)), seed=0))
+    assert len(list(model.subjects(replace(PLAN, blink_share=0.12), seed=0))) == 5

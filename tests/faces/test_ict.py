@@ -67,3 +67,16 @@ def test_packed_landmarks_hold_no_shape():
     marks, paint = packed_landmarks()
     assert sorted(marks) == ["barycentric", "ids", "triangles"] and marks["ids"].tolist() == sorted(LANDMARK_IDS) and len(paint["ids"]) == 20
     assert marks["triangles"].max() < FACE_VERTICES and np.allclose(marks["barycentric"].sum(axis=1), 1, atol=1e-6)
+
+
+def test_choices(shared_data, compact):
+    assert compact.populations == ("all",) and compact.shares_frame
+    with pytest.raises(ValueError, match="train_population is 'african', but the heads of ict have only all"):
+        open_head_model("ict", shared_data / "ict", train_population="african")
+    with pytest.raises(ValueError, match="expression_transfer is 'sculpted', but the heads of ict offer only deformation, cloning"):
+        open_head_model("ict", shared_data / "ict", expression_transfer="sculpted")
+    cloned = open_head_model("ict", shared_data / "ict", expression_transfer="cloning")
+    neutral = cloned.draw_neutral(rng=np.random.default_rng(1))
+    weights = np.stack([np.array(cloned.expression_names) == name for name in ("jawOpen", "mouthSmile_L")]).astype(float)
+    one, other = (model.expressive(neutral, weights) - neutral for model in (cloned, compact))
+    assert 0.1 < np.linalg.norm(one - other, axis=-1).mean() < 0.3 * np.linalg.norm(other, axis=-1).mean()

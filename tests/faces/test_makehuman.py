@@ -139,3 +139,68 @@ def test_expressions_do_not_break_the_mesh(head_model, people):
         for vertices in head_model.expressive(neutral, weights):
             assert mesh_problems(head_model.topology.mesh(vertices)) == []
             assert np.linalg.norm(vertices - neutral, axis=1).max() < 60
+
+
+@pytest.fixture(scope="module")
+def sculpted():
+    return open_head_model("makehuman", BUILT_IN_HEADS, expression_transfer="sculpted")
+
+
+def test_populations_look_like_their_names(head_model):
+    assert head_model.populations == ("all", "african", "asian", "caucasian", "female", "male", "young", "old") and head_model.shares_frame
+
+    def mean_face(name: str) -> dict[int, np.ndarray]:
+        model = open_head_model("makehuman", BUILT_IN_HEADS, train_population=name)
+        rng = np.random.default_rng(8)
+        marks = np.mean([model.topology.landmarks(model.draw_neutral(rng=rng)) for _ in range(40)], axis=0)
+        return {int(one): point for one, point in zip(model.topology.landmark_ids, marks, strict=True)}
+
+    faces = {name: mean_face(name) for name in head_model.populations}
+    nose = {name: np.linalg.norm(face[129] - face[358]) for name, face in faces.items()}  # wing to wing
+    lips = {name: np.linalg.norm(face[0] - face[17]) for name, face in faces.items()}
+    assert nose["african"] > nose["asian"] and nose["african"] > nose["caucasian"] + 3 and lips["african"] > lips["caucasian"] + 3
+    spread = np.std([list(face.values()) for face in faces.values()], axis=0)
+    assert 0.3 < spread.max() < 10  # groups differ, and are all people
+
+
+def test_sculpted_units_are_makehuman_s_own(sculpted, head_model):
+    names = sculpted.expression_names
+    assert len(names) == 34 and {"eye-closure_L", "eye-closure_R", "mouth-open", "nose-elevation_R"} <= set(names)
+    assert sculpted.populations == ("all", "african", "asian", "caucasian")
+    assert sculpted.topology.same_faces(head_model.topology) and np.abs(sculpted.expression_units[:, sculpted.topology.fixed]).max() == 0
+    mirror = sculpted.topology.mirror
+    for index, name in enumerate(names):
+        other = names.index(f"{name[:-1]}{'LR'[name.endswith('L')]}") if name.endswith(("_L", "_R")) else index
+        assert np.abs(sculpted.expression_units[other][mirror] * ACROSS - sculpted.expression_units[index]).max() < 0.02, name
+    neutral = sculpted.draw_neutral(rng=np.random.default_rng(2))
+    shut, opened = sculpted.expressive(neutral, unit_weights(sculpted, "eye-closure_L", "mouth-open"))
+    assert opening(sculpted, shut, 386, 374) < 0.5 * opening(sculpted, neutral, 386, 374)
+    assert opening(sculpted, shut, 159, 145) == pytest.approx(opening(sculpted, neutral, 159, 145))
+    assert opening(sculpted, opened, 13, 14) > opening(sculpted, neutral, 13, 14) + 20
+    inside = (sculpted.topology.parts == PARTS.index("teeth")) | (sculpted.topology.parts == PARTS.index("mouth_inside"))
+    assert (neutral - opened)[inside, 1].max() > 20  # teeth and tongue go along
+
+
+def test_sculpted_expressions_mix_as_the_person_s_origins_do(sculpted):
+    weights = unit_weights(sculpted, "mouth-corner-puller", "eyebrows-extern-up_L")
+    neutral, origins = sculpted.draw_person("all", rng=np.random.default_rng(0))
+    assert origins.shape == (3,) and origins.sum() == pytest.approx(1)
+    pure = np.stack([sculpted.expressive(neutral, weights, origins=np.eye(3)[place]) for place in range(3)])
+    assert np.linalg.norm(pure[0] - pure[2], axis=-1).max() > 1  # mm
+    np.testing.assert_allclose(sculpted.expressive(neutral, weights, origins=origins), np.tensordot(origins, pure, axes=1), atol=1e-4)
+    np.testing.assert_allclose(sculpted.expressive(neutral, weights), pure.mean(axis=0), atol=1e-4)
+    _, asian = sculpted.draw_person("asian", rng=np.random.default_rng(0))
+    assert asian.tolist() == [0, 1, 0]
+
+
+def test_sculpted_people_are_reproducible_and_sound(sculpted):
+    from serep.faces import SubjectPlan
+
+    plan = SubjectPlan(2, 1, 2, 3, 3, 2, 6, 0.2, 1.0, 0.6, held_out_units=("mouth-open",), blink_share=0.3)
+    one, again = (list(sculpted.subjects(plan, seed=1)) for _ in range(2))
+    for person, same in zip(one, again, strict=True):
+        assert np.array_equal(person.neutral, same.neutral) and np.array_equal(person.expressive, same.expressive)
+        assert person.weights.shape[1] == 34
+        assert person.weights[:, sculpted.expression_names.index("mouth-open")].astype(bool).all() == (person.split == "test")
+        for vertices in (person.neutral, *person.expressive):
+            assert mesh_problems(sculpted.topology.mesh(vertices)) == []

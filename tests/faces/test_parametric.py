@@ -1,11 +1,12 @@
 """People of parametric heads: reproducible, unpaired for training, paired for testing."""
+import hashlib
 import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from serep.faces import SubjectPlan
+from serep.faces import BUILT_IN_HEADS, SubjectPlan, open_head_model
 from serep.faces.parametric import least_moving
 
 PLAN = SubjectPlan(
@@ -92,3 +93,44 @@ def test_plans_that_cannot_be_drawn_are_refused(head_model):
         replace(PLAN, units_min=5)
     with pytest.raises(ValueError, match="units can be drawn"):
         head_model.draw_weights(1, replace(PLAN, units_max=50), rng=np.random.default_rng(0))
+
+
+def test_plain_draws_stay_what_they_were(head_model):
+    """Numbers of the first version: whoever leaves the choices plain keeps the people and expressions of old runs."""
+    plan = SubjectPlan(3, 2, 2, 4, 5, 2, 6, 0.2, 1.0, 0.6)
+    people = list(head_model.subjects(plan, seed=0))
+    weights = np.concatenate([person.weights for person in people])
+    assert hashlib.sha256(weights.astype("<f4").tobytes()).hexdigest().startswith("38a761d36baba4da")
+    some = [0, 1000, 4000]
+    np.testing.assert_allclose(people[0].neutral[some, 1], [38.059719, 33.507908, 1.239147], atol=1e-4)
+    np.testing.assert_allclose(people[-1].expressive[3, some, 1], [40.212947, 35.285980, 0.747089], atol=1e-4)
+    np.testing.assert_allclose(head_model.draw_neutral(rng=np.random.default_rng(9))[1000], [-44.264443, 37.716580, 85.261238], atol=1e-4)
+
+
+def test_held_out_units_reach_only_the_test_people(head_model):
+    plan = replace(PLAN, held_out_units=("jawOpen", "mouthSmile"))
+    held_out = [place for place, name in enumerate(head_model.expression_names) if name.startswith(plan.held_out_units)]
+    for person in head_model.subjects(plan, seed=5):
+        acts = person.weights[:, held_out].any(axis=1)
+        assert acts.all() if person.split == "test" else not acts.any()
+
+
+def test_populations_reach_the_splits_they_are_meant_for(head_model, subjects):
+    model = open_head_model("makehuman", BUILT_IN_HEADS, train_population="asian", test_population="male")
+    mixed = list(model.subjects(PLAN, seed=5))
+    train, test = (open_head_model("makehuman", BUILT_IN_HEADS, train_population=name) for name in ("asian", "male"))
+    for person, plain in zip(mixed, subjects, strict=True):
+        rng = np.random.default_rng([5, ("train", "val", "test").index(person.split), int(person.subject_id[-4:])])
+        drawn = (test if person.split == "test" else train).draw_neutral(rng=rng)
+        assert np.array_equal(person.neutral, drawn.astype(np.float32)) and not np.array_equal(person.neutral, plain.neutral)
+        assert np.array_equal(person.weights, plain.weights)  # who is drawn does not change what they do
+    assert np.array_equal(model.draw_neutral(rng=np.random.default_rng(4)), train.draw_neutral(rng=np.random.default_rng(4)))
+
+
+def test_choices_that_a_source_lacks_are_named():
+    with pytest.raises(ValueError, match="train_population is 'nordic', but the heads of makehuman have only all, african, asian, caucasian, female"):
+        open_head_model("makehuman", BUILT_IN_HEADS, train_population="nordic")
+    with pytest.raises(ValueError, match="test_population is 'female', but .* only all, african, asian, caucasian: choose"):
+        open_head_model("makehuman", BUILT_IN_HEADS, test_population="female", expression_transfer="sculpted")
+    with pytest.raises(ValueError, match="expression_transfer is 'copy', but .* offer only deformation, cloning, sculpted"):
+        open_head_model("makehuman", BUILT_IN_HEADS, expression_transfer="copy")
