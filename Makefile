@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 PROFILE ?= default
 VIDEO ?=
 
-.PHONY: repro test bench lint setup lock
+.PHONY: repro test bench experiment experiments lint setup lock
 
 setup:           ## the pinned environment, and what this machine can do
 	@tools/setup.sh
@@ -24,6 +24,16 @@ test:            ## all tests, on the pinned environment
 	lint-imports
 	pytest -n auto --dist loadfile -m "not slow"
 	pytest -n auto --dist loadfile -m slow
+
+experiment:      ## one experiment (NAME=cycle; tools/experiment.py --list names them) and its table in the report
+	@tools/setup.sh
+	python tools/experiment.py $(NAME) $(if $(SET),--set $(SET))
+	dvc repro report
+
+experiments:     ## all that need nothing but this project
+	@tools/setup.sh
+	for name in code_size cycle held_out_units population truth; do python tools/experiment.py $$name || exit 1; done
+	dvc repro report
 
 bench:           ## every benchmark under benchmarks/: one JSON each in benchmarks/results/, and a printed table
 	@tools/setup.sh

@@ -44,3 +44,9 @@ def apply_rigid(
 ) -> Float[np.ndarray, "*B N 3"]:
     """`points @ rotation.T + translation`, batched."""
     return points @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
+
+
+def rotation_angle_deg(rotation: Float[np.ndarray, "3 3"]) -> float:
+    """By how much a rotation turns; exact for small angles, too."""
+    sine = np.linalg.norm([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    return float(np.degrees(np.arctan2(sine, np.trace(rotation) - 1)))

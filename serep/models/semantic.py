@@ -42,12 +42,16 @@ class SemanticModel(torch.nn.Module):
     kind: ClassVar[str]
     decoder: torch.nn.Module
 
-    def __init__(self, topology: FaceTopology, *, code_size: int):
+    def __init__(self, topology: FaceTopology, *, code_size: int, shape_modes: int = 0):
         super().__init__()
         self.topology = topology
         self.code_size = code_size
-        self.sizes: dict[str, Any] = {"code_size": code_size}
+        self.sizes: dict[str, Any] = {"code_size": code_size, "shape_modes": shape_modes}
         self.register_buffer("mean_vertices", torch.from_numpy(np.array(topology.template, np.float32)))
+        # Of the training neutrals, for whoever brings another mesh: displacements from their mean (mm for one standard deviation), and the
+        # largest angle by which one of them is turned against the template's face.
+        self.register_buffer("shape_modes", torch.zeros(shape_modes, 3 * len(topology.template), dtype=torch.float16))
+        self.register_buffer("frame_reach_deg", torch.zeros(()))
         # Of the training set, for whoever regresses codes: the scale of each number.
         self.register_buffer("code_mean", torch.zeros(code_size))
         self.register_buffer("code_deviation", torch.ones(code_size))
@@ -81,8 +85,11 @@ class SemanticModel(torch.nn.Module):
         if kind not in SEMANTIC_KINDS:
             raise ValueError(f"{folder} holds a model of kind {kind!r}. Give the folder of a semantic model ({', '.join(SEMANTIC_KINDS)})")
         topology = FaceTopology.from_arrays(load_arrays(folder, TOPOLOGY_FILE, config))
-        model = SEMANTIC_KINDS[kind](topology, **config["sizes"])
-        model.load_state_dict(state)
+        try:
+            model = SEMANTIC_KINDS[kind](topology, **config["sizes"])
+            model.load_state_dict(state)
+        except (TypeError, RuntimeError) as error:  # unknown sizes, missing or misshapen weights
+            raise ValueError(f"{folder} was saved by another version of serep: {str(error).splitlines()[-1].strip()} Train the model again") from error
         return model.eval().requires_grad_(False)
 
     def _encode(self, neutral: Mesh, expressive: np.ndarray) -> np.ndarray:
@@ -119,8 +126,8 @@ class DisplacementPca(SemanticModel):
 
     kind = "displacement_pca"
 
-    def __init__(self, topology: FaceTopology, *, code_size: int):
-        super().__init__(topology, code_size=code_size)
+    def __init__(self, topology: FaceTopology, *, code_size: int, shape_modes: int = 0):
+        super().__init__(topology, code_size=code_size, shape_modes=shape_modes)
         self.register_buffer("modes", torch.zeros(code_size, 3 * len(topology.template)))
         self.decoder = LinearMap(code_size, code_size)
 
@@ -138,8 +145,8 @@ class GradientModel(SemanticModel):
     Modes are kept as float16: a rounding of 5e-4 of each entry, averaged out by the Poisson solve, for half the size on disk.
     """
 
-    def __init__(self, topology: FaceTopology, *, code_size: int, gradient_modes: int):
-        super().__init__(topology, code_size=code_size)
+    def __init__(self, topology: FaceTopology, *, code_size: int, gradient_modes: int, shape_modes: int = 0):
+        super().__init__(topology, code_size=code_size, shape_modes=shape_modes)
         self.sizes["gradient_modes"] = gradient_modes
         self.register_buffer("modes", torch.zeros(gradient_modes, 9 * len(topology.faces), dtype=torch.float16))
         self.decoder: torch.nn.Module = LinearMap(code_size, gradient_modes)
@@ -176,8 +183,8 @@ class GradientFit(GradientModel):
 
     kind = "gradient_fit"
 
-    def __init__(self, topology: FaceTopology, *, code_size: int, gradient_modes: int):
-        super().__init__(topology, code_size=code_size, gradient_modes=gradient_modes)
+    def __init__(self, topology: FaceTopology, *, code_size: int, gradient_modes: int, shape_modes: int = 0):
+        super().__init__(topology, code_size=code_size, gradient_modes=gradient_modes, shape_modes=shape_modes)
         self.register_buffer("mode_deviation", torch.ones(gradient_modes))
         self.register_buffer("tolerance", torch.zeros(()))
         self.encoder: torch.nn.Module = LinearMap(gradient_modes, code_size)
@@ -198,8 +205,18 @@ class NeuralModel(GradientFit):
 
     kind = "neural"
 
-    def __init__(self, topology: FaceTopology, *, code_size: int, gradient_modes: int, identity_modes: int, width: int, residual_blocks: int):
-        super().__init__(topology, code_size=code_size, gradient_modes=gradient_modes)
+    def __init__(
+        self,
+        topology: FaceTopology,
+        *,
+        code_size: int,
+        gradient_modes: int,
+        identity_modes: int,
+        width: int,
+        residual_blocks: int,
+        shape_modes: int = 0,
+    ):
+        super().__init__(topology, code_size=code_size, gradient_modes=gradient_modes, shape_modes=shape_modes)
         self.sizes |= {"identity_modes": identity_modes, "width": width, "residual_blocks": residual_blocks}
         shape = {"width": width, "residual_blocks": residual_blocks}
         self.identity_encoder = IdentityEncoder(identity_modes)

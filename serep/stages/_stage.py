@@ -17,7 +17,11 @@ import yaml
 from rich.logging import RichHandler
 
 from serep.config import Params, ParamsError, load_params
-from serep.training.tracking import Tracker, find_project_root, stage_run
+from serep.training.tracking import Tracker, find_project_root, locked_hashes, stage_run
+
+# All that decides an experiment's scores; code that only stores and loads cannot change them.
+SCORING_STAGES = ("heads", "preprocess", "train_semantic", "score_semantic")
+SCORING_PACKAGES = ("serep/geometry/", "serep/faces/", "serep/data/preprocess.py", "serep/models/", "serep/training/", "serep/benchmark/")
 
 
 @dataclass
@@ -74,6 +78,16 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     partial.rename(folder)
 
 
+def scoring_code_hash(root: Path) -> str:
+    """Of the source files that dvc.yaml names as the code of the stages up to the semantic scores."""
+    graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    files = {path for name in SCORING_STAGES for path in graph[name].get("do", graph[name])["deps"] if path.startswith(SCORING_PACKAGES)}
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.encode() + b"\0" + (root / path).read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def wanted_device() -> str:
     """The torch device asked for by SEREP_DEVICE (auto, cpu, cuda, cuda:1, …)."""
     return os.environ.get("SEREP_DEVICE") or "auto"
@@ -86,12 +100,9 @@ def worker_count() -> int:
 
 def _known_hash(root: Path, path: Path) -> str:
     """The md5 that DVC recorded for an output of an earlier stage, else the file's own."""
-    lock = root / "dvc.lock"
-    if lock.is_file():
-        for entry in (yaml.safe_load(lock.read_text()) or {}).get("stages", {}).values():
-            for out in entry.get("outs", []):
-                if out["path"] == path.as_posix():
-                    return out["md5"]
+    known = locked_hashes(root).get(path.as_posix())
+    if known:
+        return known
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else "folder outside the pipeline"
 
 

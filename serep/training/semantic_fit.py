@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float, Int
 
 from serep.data.heads import HeadSet
+from serep.faces.frame import to_face_frame
 from serep.geometry.mesh import Mesh
+from serep.geometry.rigid import rotation_angle_deg
 from serep.models.gradient_basis import (
     displacement_products,
     equal_variance_rotation,
@@ -29,6 +31,8 @@ from serep.models.semantic import DisplacementPca, GradientFit, GradientPca, Neu
 
 # A third round was measured to change nothing.
 BASIS_ROUNDS = 2
+# Modes of the training neutrals' shape at most: enough to bring another mesh near, the rest is done without them.
+SHAPE_MODES = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ class BoundPerson:
 
 def fit_displacement_pca(heads: HeadSet, chosen: Int[np.ndarray, " M"], *, code_size: int) -> DisplacementPca:
     """Principal displacements of the chosen expressive meshes."""
-    model = _start(DisplacementPca(heads.topology, code_size=code_size), heads)
+    model = _start(DisplacementPca(heads.topology, code_size=code_size, shape_modes=shape_mode_count(len(heads.neutrals))), heads)
     displacements = np.concatenate([(expressive - neutral.vertices).astype(np.float32) for neutral, expressive in _people(heads, chosen)])
     modes, deviations = principal_modes(displacements.reshape(len(displacements), -1), np.ones(displacements[0].size), code_size)
     model.modes.copy_(torch.from_numpy(modes))
@@ -69,7 +73,8 @@ def fit_displacement_pca(heads: HeadSet, chosen: Int[np.ndarray, " M"], *, code_
 
 def fit_gradient_pca(heads: HeadSet, chosen: Int[np.ndarray, " M"], *, code_size: int) -> GradientPca:
     """Principal deformation gradients of the chosen expressive meshes."""
-    model = _start(GradientPca(heads.topology, code_size=code_size, gradient_modes=code_size), heads)
+    sizes = {"code_size": code_size, "gradient_modes": code_size, "shape_modes": shape_mode_count(len(heads.neutrals))}
+    model = _start(GradientPca(heads.topology, **sizes), heads)
     modes, deviations = _principal_gradients(heads, chosen, model.mean_neutral, code_size)
     model.modes.copy_(torch.from_numpy(modes))
     model.decoder.matrix.copy_(torch.diag(torch.from_numpy(deviations)))
@@ -145,8 +150,26 @@ def fit_identity_basis(model: NeuralModel, heads: HeadSet) -> Float[np.ndarray, 
     return (coefficients - coefficients.mean(axis=0)) / coefficients.std(axis=0)
 
 
+def shape_mode_count(people: int) -> int:
+    """How many modes of neutral shape a model of that many train people keeps."""
+    return max(0, min(SHAPE_MODES, people - 1))
+
+
+def neutral_shapes(neutrals: Float[np.ndarray, "S V 3"], count: int) -> Float[np.ndarray, "K D"]:
+    """The leading `count` < S displacements from the mean neutral, float64 mm for one standard deviation; zero beyond the people's rank."""
+    offsets = (neutrals - neutrals.mean(axis=0, dtype=np.float64)).reshape(len(neutrals), -1)
+    _, vectors = np.linalg.eigh(offsets @ offsets.T)
+    modes = vectors[:, ::-1][:, :count].T @ offsets / np.sqrt(len(neutrals))
+    peaks = np.take_along_axis(modes, np.abs(modes).argmax(axis=1)[:, None], axis=1)
+    return modes * np.where(peaks < 0, -1, 1)
+
+
 def _start(model, heads: HeadSet):
-    model.mean_vertices.copy_(torch.from_numpy(heads.neutrals.mean(axis=0, dtype=np.float64)))
+    """Fill in what a model knows of its training neutrals."""
+    neutrals, topology = heads.neutrals, heads.topology
+    model.mean_vertices.copy_(torch.from_numpy(neutrals.mean(axis=0, dtype=np.float64)))
+    model.shape_modes.copy_(torch.from_numpy(neutral_shapes(neutrals, len(model.shape_modes))))
+    model.frame_reach_deg.fill_(max(rotation_angle_deg(to_face_frame(neutral, topology)[0]) for neutral in neutrals))
     return model
 
 

@@ -21,6 +21,7 @@ from serep.training.semantic_fit import (
     fit_identity_basis,
     fit_linear_path,
     set_code_statistics,
+    shape_mode_count,
 )
 
 LOSS_TERMS = ("reconstruction", "cycle", "code", "identity")
@@ -89,7 +90,7 @@ def train_semantic(
         return fit_displacement_pca(train, chosen, code_size=code_size), []
     if kind == "gradient_pca":
         return fit_gradient_pca(train, chosen, code_size=code_size), []
-    sizes = {"code_size": code_size, "gradient_modes": gradient_modes}
+    sizes = {"code_size": code_size, "gradient_modes": gradient_modes, "shape_modes": shape_mode_count(people_count)}
     if kind == "neural":
         sizes |= {"identity_modes": identity_modes, "width": width, "residual_blocks": residual_blocks}
     with torch.random.fork_rng(devices=[]):

@@ -5,7 +5,8 @@ import pytest
 from small_heads import small_heads, training_options
 
 from serep.geometry.mesh import Mesh
-from serep.models.semantic import SEMANTIC_KINDS, SemanticModel
+from serep.models.semantic import SEMANTIC_KINDS, TOPOLOGY_FILE, SemanticModel
+from serep.models.store import load_arrays, load_weights, save_weights
 from serep.training.semantic_task import train_semantic
 
 KINDS = tuple(SEMANTIC_KINDS)
@@ -101,4 +102,17 @@ def test_a_changed_or_missing_file_is_named(models, tmp_path, name):
         SemanticModel.load(tmp_path / "model")
     path.unlink()
     with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
+        SemanticModel.load(tmp_path / "model")
+
+
+def test_a_folder_of_another_version_is_refused(models, tmp_path):
+    models["neural"].save(tmp_path / "model")
+    state, config = load_weights(tmp_path / "model")
+    arrays = load_arrays(tmp_path / "model", TOPOLOGY_FILE, config)
+    del state["shape_modes"]
+    save_weights(tmp_path / "model", state, {"kind": "neural", "sizes": config["sizes"]}, arrays={TOPOLOGY_FILE: arrays})
+    with pytest.raises(ValueError, match=r"model was saved by another version of serep: Missing key.*shape_modes.*Train the model again"):
+        SemanticModel.load(tmp_path / "model")
+    save_weights(tmp_path / "model", state, {"kind": "neural", "sizes": config["sizes"] | {"heads": 3}}, arrays={TOPOLOGY_FILE: arrays})
+    with pytest.raises(ValueError, match="saved by another version of serep: .*unexpected keyword argument 'heads'"):
         SemanticModel.load(tmp_path / "model")

@@ -1,0 +1,67 @@
+"""tools/experiment.py: variants of the pipeline in copies, one table, and nothing else moved."""
+import json
+import shutil
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PLAN = """
+title: Small
+note: For the test.
+set: {semantic.kinds: [neural, displacement_pca]}
+variants:
+  - {label: as it is, set: {}}
+  - {label: without cycle, set: {semantic.training.loss_weights.cycle: 0.0}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(finished, tmp_path_factory):
+    root = tmp_path_factory.mktemp("experiment") / "project"
+    shutil.copytree(finished.root, root, symlinks=True)
+    project = type(finished)(root)
+    (root / "experiments" / "small.yaml").write_text(PLAN)
+    before = {name: (root / name).read_bytes() for name in ("params.yaml", "dvc.lock")}
+    project.run(sys.executable, "tools/experiment.py", "small")
+    assert before == {name: (root / name).read_bytes() for name in before}
+    return project
+
+
+def table(project) -> dict:
+    return json.loads((project.root / "metrics" / "experiments" / "small.json").read_text())
+
+
+def test_each_variant_is_scored_with_its_own_params(ran):
+    result = table(ran)
+    assert [one["label"] for one in result["variants"]] == ["as it is", "without cycle"]
+    first, second = (one["scores"] for one in result["variants"])
+    assert set(first) == set(second) == {"neural", "displacement_pca"}
+    assert first["displacement_pca"] == second["displacement_pca"]  # no such loss there
+    assert first["neural"] != second["neural"]
+
+
+def test_a_variant_like_the_pipeline_itself_gives_the_pipelines_scores(ran):
+    scores = json.loads((ran.root / "metrics" / "score_semantic.json").read_text())
+    assert table(ran)["variants"][0]["scores"]["neural"] == scores["neural"]
+
+
+def test_the_report_shows_the_table_and_says_when_the_code_has_changed(ran):
+    ran.dvc("repro", "report")
+    page = (ran.root / "report" / "index.md").read_text()
+    assert "### Small" in page and "without cycle" in page and "with other code" not in page
+    losses = ran.root / "serep" / "models" / "losses.py"
+    losses.write_text(losses.read_text() + "# changed\n")
+    ran.run(sys.executable, "-m", "serep.stages.report")
+    assert "with other code" in (ran.root / "report" / "index.md").read_text()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["nothing"], "no experiment 'nothing'; there are:"),
+    (["ict"], "ict.yaml needs --set heads.path="),
+    (["small", "--set", "semantic.code=3"], "semantic.code is not a key of params.yaml"),
+])  # fmt: skip
+def test_what_cannot_be_run_is_said(ran, arguments, message):
+    done = ran.run(sys.executable, "tools/experiment.py", *arguments, check=False)
+    assert done.returncode and message in done.stderr
