@@ -1,49 +1,109 @@
-"""How fast one process draws heads: naive pyrender, pyrender tuned, and the rasteriser in numba, taking turns in one run on the same scenes."""
+"""How fast one process draws labelled pictures: naive pyrender, pyrender tuned, and the rasteriser in numba, in turn in one run on the same scenes."""
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 import serep.faces
-from serep.render import Scene, SceneRanges, ambient_occlusion, occlusion_floor, open_renderer, sample_appearance, sample_camera, sample_light
+from serep.config import build, load_params
+from serep.data.shard_file import encode_shard
+from serep.models.semantic import NeuralModel
+from serep.render import Portraits, Scene, SceneRanges, open_renderer
 from serep.render.opengl import import_pyrender
 from serep.render.shading import lit_colours
 
-SIZES_PX, SCENES, ROUNDS = (128, 224), 6, 12
-RANGES = SceneRanges(
-    yaw_max_deg=75.0, pitch_max_deg=30.0, roll_max_deg=25.0, view_min_deg=12.0, view_max_deg=45.0, margin_min=1.8, margin_max=2.5, shift_max=0.08,
-    gaze_max_deg=20.0, surroundings_min=0.25, surroundings_max=0.8, surroundings_contrast=0.8, lamp_min=0.1, lamp_max=0.8,
-    lamp_azimuth_max_deg=100.0, lamp_elevation_min_deg=-15.0, lamp_elevation_max_deg=70.0, tint=0.1,
-)  # fmt: skip
+SIZES_PX, PEOPLE, SHOTS, ROUNDS = (128, 224), 6, 2, 6
+STAGE_PX = 224
 
 
 def run() -> dict:
-    """CPU milliseconds a picture (median) and ratios, per picture size; without EGL only numba is measured."""
-    model = serep.faces.open_head_model("makehuman", serep.faces.BUILT_IN_HEADS)
-    topology = model.topology
-    people = [np.asarray(model.draw_neutral(rng=np.random.default_rng(seed)), np.float64) for seed in range(SCENES)]
-    floor = occlusion_floor(topology)
-    occlusions = [ambient_occlusion(topology.mesh(neutral), rays=64, floor=floor) for neutral in people]
-    figures: dict = {"vertices": len(topology.template), "triangles": len(topology.faces), "pictures_per_variant": SCENES * ROUNDS}
-    for size_px in SIZES_PX:
-        scenes = []
-        for seed, (neutral, occlusion) in enumerate(zip(people, occlusions, strict=True)):
-            rng = np.random.default_rng(seed)
-            look, light = sample_appearance(topology, rng=rng), sample_light(RANGES, rng=rng)
-            camera = sample_camera(RANGES, topology.landmarks(neutral), size_px=size_px, rng=rng)
-            scenes.append(Scene(neutral, topology.faces, look, occlusion, light, camera))
-        figures[f"{size_px}px"] = _compare(_variants(size_px), scenes)
-    scene = scenes[0]
-    figures["steps_ms"] = {
-        "appearance": _median_ms(lambda: sample_appearance(topology, rng=np.random.default_rng(0))),
-        "camera": _median_ms(lambda: sample_camera(RANGES, topology.landmarks(scene.vertices), size_px=224, rng=np.random.default_rng(0))),
-        "shading": _median_ms(lambda: lit_colours(scene)),
-        "occlusion_64_rays_once_per_head": _median_ms(lambda: ambient_occlusion(topology.mesh(scene.vertices), rays=64, floor=floor), repeats=5),
-    }
+    """CPU milliseconds a picture (median): drawing alone for each picture size, then the whole stage; without EGL only numba is measured."""
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        return _measure()
+
+
+def _measure() -> dict:
+    params = load_params(Path(__file__).parents[1]).render
+    ranges, images_per_person = build(SceneRanges, params.ranges), params.images_per_shard // params.people_per_shard
+    head_model = serep.faces.open_head_model("makehuman", serep.faces.BUILT_IN_HEADS)
+    topology, portraits = head_model.topology, Portraits(head_model.topology)
+    people = [np.asarray(head_model.draw_neutral(rng=np.random.default_rng(seed)), np.float64) for seed in range(PEOPLE)]
+    sitters = [portraits.sitter(neutral, ranges, rng=np.random.default_rng(seed)) for seed, neutral in enumerate(people)]
+    shots = {
+        size_px: [(person, sitters[person].sample_shot(ranges, topology.landmarks(people[person]), size_px=size_px, rng=np.random.default_rng([person, shot])))
+                  for person in range(PEOPLE) for shot in range(SHOTS)]
+        for size_px in SIZES_PX
+    }  # fmt: skip
+    scenes = {size_px: [sitters[person].scene(people[person], shot) for person, shot in taken] for size_px, taken in shots.items()}
+    figures: dict = {
+        "vertices_of_the_head": len(topology.template), "triangles_of_the_head": len(topology.faces),
+        "triangles_drawn": round(statistics.mean(len(scene.faces) for scene in scenes[STAGE_PX])), "pictures_per_variant": PEOPLE * SHOTS * ROUNDS,
+    }  # fmt: skip
+    drawing = {size_px: _compare(_variants(size_px), scenes[size_px]) for size_px in SIZES_PX}
+    figures |= {f"{size_px}px": result for size_px, result in drawing.items()}
+    renderer = open_renderer("numba", size_px=STAGE_PX, fallback=None)
+    layers = [renderer.render(scene) for scene in scenes[STAGE_PX]]
+    model = _untrained(topology)
+    rig, code = model.bind(topology.mesh(people[0])), np.zeros((1, model.code_size), np.float32)
+    turn = iter(range(1 << 30))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shard"
+
+        def store() -> None:
+            one = layers[next(turn) % len(layers)]
+            file.write_bytes(encode_shard(one.rgb[None], rows_per_file=1) + encode_shard(one.mask[None], rows_per_file=1))
+
+        def compose() -> None:
+            person, shot = shots[STAGE_PX][next(turn) % len(layers)]
+            sitters[person].scene(people[person], shot)
+
+        def sample() -> None:
+            person = next(turn) % PEOPLE
+            sitters[person].sample_shot(ranges, topology.landmarks(people[person]), size_px=STAGE_PX, rng=np.random.default_rng(next(turn)))
+
+        rest = {
+            "person_bound": _median_ms(lambda: _bind(model, people[next(turn) % PEOPLE]), repeats=4) / images_per_person,
+            "person_dressed": _median_ms(lambda: portraits.sitter(people[next(turn) % PEOPLE], ranges, rng=np.random.default_rng(next(turn))), repeats=12)
+            / images_per_person,
+            "pose": _median_ms(lambda: rig.pose(code)), "shot": _median_ms(sample), "scene": _median_ms(compose), "encode_and_write": _median_ms(store),
+        }  # fmt: skip
+    figures["whole_stage_224px"] = _whole(rest, drawing[STAGE_PX]["ms"]) | {"images_per_person": images_per_person}
+    figures["steps_ms"] = {"shading": _median_ms(lambda: lit_colours(scenes[STAGE_PX][0]))}
     return figures
+
+
+def _untrained(topology) -> NeuralModel:
+    model = NeuralModel(topology, code_size=64, gradient_modes=128, identity_modes=16, width=256, residual_blocks=1)
+    torch.nn.init.normal_(model.modes, std=0.05)
+    torch.nn.init.normal_(model.identity_modes, std=0.05)
+    return model
+
+
+def _bind(model: NeuralModel, neutral: np.ndarray) -> None:
+    model._last_bound = None
+    model.bind(model.topology.mesh(neutral))
+
+
+def _whole(rest: dict[str, float], drawing: dict[str, float]) -> dict:
+    """Milliseconds of every step, and for each variant the sum, pictures a second, the share of what is not drawing, and how it compares with naive."""
+    total = {name: sum(rest.values()) + value for name, value in drawing.items()}
+    result = {
+        "ms": {name: round(value, 2) for name, value in rest.items()},
+        "ms_whole": {name: round(value, 2) for name, value in total.items()},
+        "pictures_per_s": {name: round(1000 / value) for name, value in total.items()},
+        "share_beside_drawing": {name: round(1 - drawing[name] / value, 3) for name, value in total.items()},
+    }
+    if "pyrender_naive" in total:
+        result["times_faster_than_naive"] = {name: round(total["pyrender_naive"] / value, 1) for name, value in total.items()}
+    return result
 
 
 def _variants(size_px: int) -> dict[str, Callable[[Scene], object]]:

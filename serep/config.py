@@ -8,9 +8,11 @@ from typing import Any, Literal, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from serep.data.blobs import check_store_url
 from serep.faces.head_model import SubjectPlan
 from serep.models.capture import CaptureSettings
 from serep.render.sampling import SceneRanges
+from serep.synthesis.codes import CodeMix
 from serep.training.augmentation import AugmentationRanges
 
 PARAMS_FILE = "params.yaml"
@@ -48,6 +50,7 @@ class Paths(Section):
     capture: Path
     capture_scores: Path
     real_images: Path
+    real_faces: Path
     benchmark: Path
     metrics: Path
     plots: Path
@@ -80,6 +83,11 @@ class Heads(Section):
     weight_min: float = Field(ge=0, le=1)
     weight_max: float = Field(ge=0, le=1)
     symmetric_share: float = Field(ge=0, le=1)
+    blink_share: float = Field(ge=0, le=1)
+    held_out_units: tuple[str, ...]
+    train_population: str
+    test_population: str
+    expression_transfer: Literal["deformation", "cloning", "sculpted"]
 
     @model_validator(mode="after")
     def _ordered(self) -> Heads:
@@ -92,9 +100,10 @@ class Heads(Section):
 
     def reader_options(self) -> dict[str, str | int]:
         """What the source's reader needs beside the path."""
+        choices = {"train_population": self.train_population, "test_population": self.test_population, "expression_transfer": self.expression_transfer}
         if self.source != "folder":
-            return {}
-        return {"unit": self.unit, "up": self.up, "front": self.front, "held_out": self.val_people + self.test_people}
+            return choices
+        return choices | {"unit": self.unit, "up": self.up, "front": self.front, "held_out": self.val_people + self.test_people}
 
 
 class Preprocess(Section):
@@ -114,6 +123,7 @@ class SemanticLosses(Section):
 class SemanticTraining(Section):
     seed: int
     basis_meshes: int = Field(ge=2)
+    displacement_modes: int = Field(ge=0)
     fit_tolerance: float = Field(gt=0)
     identity_modes: int = Field(ge=1)
     width: int = Field(ge=1)
@@ -165,7 +175,10 @@ class Render(Section):
     size_px: int = Field(ge=32)
     images_per_shard: int = Field(ge=1)
     people_per_shard: int = Field(ge=1)
-    mixed_share: float = Field(ge=0, le=1)
+    codes: section_of(CodeMix)
+    executor: Literal["processes", "dask"]
+    dask_address: str | None
+    store: str | None
     parts: dict[str, Part]
     ranges: section_of(SceneRanges)
 
@@ -179,6 +192,26 @@ class Render(Section):
                 raise ValueError(f"parts has none of the split {split!r}")
         return self
 
+    @model_validator(mode="after")
+    def _sound(self) -> Render:
+        build(CodeMix, self.codes)
+        if self.store is not None:
+            check_store_url(self.store)
+        return self
+
+
+class Intake(Section):
+    finder: Literal["cascades"]
+    size_px: int = Field(ge=64)
+    cover: float = Field(gt=1)
+    least_face_px: float = Field(ge=1)
+    least_sharpness: float = Field(ge=0)
+    alike_share: float = Field(ge=0, lt=0.5)
+    seconds_between: float = Field(ge=0)
+    frames_per_video: int = Field(ge=1)
+    faces_per_picture: int = Field(ge=1)
+    test_share: float = Field(ge=0, lt=1)
+
 
 class CaptureLosses(Section):
     code: float = Field(ge=0)
@@ -188,6 +221,7 @@ class CaptureLosses(Section):
     openings: float = Field(ge=0)
     presence: float = Field(ge=0)
     domain: float = Field(ge=0)
+    real_landmarks: float = Field(ge=0)
 
 
 class CaptureTraining(Section):
@@ -246,6 +280,8 @@ def _explain(error: ValidationError, file: Path) -> str:
             lines.append(f"{key}: unknown key (got {problem['input']!r}); remove it or correct its spelling")
         elif problem["type"] == "missing":
             lines.append(f"{key}: missing; every key of the section must be given")
+        elif isinstance(problem["input"], dict):  # of a whole section, which would hide the message and show what it must not
+            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"{key}: {problem['msg']} (got {problem['input']!r})")
     return f"{file} does not fit the schema in serep/config.py:\n  " + "\n  ".join(lines)
@@ -259,6 +295,7 @@ class Params(Section):
     preprocess: Preprocess
     semantic: Semantic
     render: Render
+    intake: Intake
     capture: Capture
     benchmark: Benchmark
 

@@ -53,6 +53,18 @@ def test_unknown_missing_and_wrong_keys_are_all_named(params, tmp_path):
     assert "many" in text
 
 
+def test_choices_of_the_heads_reach_plan_and_reader(params, tmp_path):
+    params["heads"] |= {"held_out_units": ["mouthSmile"], "blink_share": 0.3, "train_population": "asian", "expression_transfer": "cloning"}
+    heads = load_params(_write(tmp_path, params)).heads
+    assert heads.plan().held_out_units == ("mouthSmile",) and heads.plan().blink_share == 0.3
+    assert heads.reader_options() == {"train_population": "asian", "test_population": "all", "expression_transfer": "cloning"}
+    params["heads"] |= {"source": "folder", "expression_transfer": "copied"}
+    with pytest.raises(ParamsError, match=r"heads\.expression_transfer"):
+        load_params(_write(tmp_path, params))
+    params["heads"]["expression_transfer"] = "deformation"
+    assert load_params(_write(tmp_path, params)).heads.reader_options().keys() >= {"unit", "up", "front", "held_out", "train_population"}
+
+
 def test_numbers_that_yaml_reads_as_text(params, tmp_path):
     params["preprocess"]["max_quarantine_share"] = "1e-1"
     assert load_params(_write(tmp_path, params)).preprocess.max_quarantine_share == 0.1
@@ -64,3 +76,24 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "params.yaml").write_text("a: [1")
     with pytest.raises(ParamsError, match="not YAML"):
         load_params(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value", "message"), [
+    ("backend", "blender", "render.backend: Input should be 'pyrender' or 'numba' (got 'blender')"),
+    ("executor", "ray", "render.executor: Input should be 'processes' or 'dask' (got 'ray')"),
+    ("store", "bucket/prefix", "the store 'bucket/prefix' is not a URL; write s3://bucket/prefix"),
+    ("store", "s3://key:hidden@bucket", "holds credentials or a query"),
+    ("codes", {"training": 0.9}, "must sum to 1, got training 0.9"),
+])
+def test_renders_that_cannot_be(params, tmp_path, key, value, message):
+    params["render"][key] = params["render"][key] | value if isinstance(value, dict) else value
+    with pytest.raises(ParamsError) as error:
+        load_params(_write(tmp_path, params))
+    assert message in str(error.value)
+
+
+def test_credentials_of_a_store_are_not_shown(params, tmp_path):
+    params["render"]["store"] = "s3://key:hidden@bucket"
+    with pytest.raises(ParamsError) as error:
+        load_params(_write(tmp_path, params))
+    assert "hidden" not in str(error.value)

@@ -47,7 +47,7 @@ def test_every_path_comes_from_params(name):
     for kind in ("deps", "outs", "metrics", "plots"):
         for entry in body.get(kind, []):
             path = entry if isinstance(entry, str) else next(iter(entry))
-            assert path.startswith(("${paths.", "${heads.path}")) or path.endswith(".py"), f"{name}: {path} is written out in dvc.yaml"
+            assert path.startswith(("${paths.", "${heads.path}")) or path.endswith((".py", ".js")), f"{name}: {path} is written out in dvc.yaml"
 
 
 @pytest.mark.parametrize("name", GRAPH)

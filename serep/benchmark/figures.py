@@ -11,10 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from serep.benchmark.sequences import VIEW_YAW_DEG, view_cameras
-from serep.benchmark.sheets import (
-    FLAT_LIGHT,
-    SHEET_BACKGROUND,
+from serep.benchmark.sequences import view_cameras
+from serep.faces.topology import FaceTopology
+from serep.render.clay import draw_shapes
+from serep.render.sheets import (
     error_colours,
     jpeg_bytes,
     resized,
@@ -23,12 +23,8 @@ from serep.benchmark.sheets import (
     with_colour_bar,
     with_legend,
 )
-from serep.faces.topology import FaceTopology
-from serep.render.renderer import open_renderer
-from serep.render.scene import Appearance, Light, Scene
 
 PREDICTED_COLOUR, REFERENCE_COLOUR = (255, 140, 26), (64, 200, 255)
-CLAY_ALBEDO = 0.55
 CHART_DPI = 110
 
 
@@ -121,38 +117,10 @@ def draw_faces(
 
     `colours` (linear RGB in 0..1) are shown almost unshaded, so that a colour bar can be read.
     """
-    renderer = open_renderer("numba", size_px=size_px, fallback=None)
-    count = vertices.shape[1]
     face = topology.regions["face"] > 0.5
-    yaw = np.radians(VIEW_YAW_DEG[view])
-    towards = np.array([np.sin(yaw), 0.0, np.cos(yaw)])
-    ones = np.ones(count)
-    images = []
-    for n, shape in enumerate(vertices.astype(np.float64)):
-        albedo = np.full((count, 3), CLAY_ALBEDO) if colours is None else colours[n]
-        light = _clay_light(towards) if colours is None else _flat_light(towards)
-        camera = view_cameras((shape if framed_on is None else framed_on)[face], size_px=size_px, field_of_view_deg=20.0, fill=1.12)[view]
-        layers = renderer.render(Scene(shape, topology.faces, Appearance(albedo, 0 * ones, ones), ones, light, camera))
-        images.append(np.where(layers.mask[..., None] > 0, layers.rgb, np.array(SHEET_BACKGROUND, np.uint8)))
-    return np.stack(images)
-
-
-def _flat_light(towards: Float[np.ndarray, " 3"]) -> Light:
-    """Irradiance FLAT_LIGHT on what faces the camera, less aslant and below: shape stays visible, colours stay readable."""
-    return Light(_harmonics(FLAT_LIGHT - 0.16, 0.16 * towards + [0.0, 0.13, 0.0]), towards, np.zeros(3))
-
-
-def _clay_light(towards: Float[np.ndarray, " 3"]) -> Light:
-    lamp = 0.45 * towards + np.array([-0.8 * towards[2], 0.75, 0.8 * towards[0]])
-    return Light(_harmonics(0.12, 0.1 * towards), lamp / np.linalg.norm(lamp), np.full(3, 0.9))
-
-
-def _harmonics(mean: float, slope: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "9 3"]:
-    """Irradiance `mean + slope . normal`, grey, as spherical harmonics."""
-    coefficients = np.zeros((9, 3))
-    coefficients[0] = mean / 0.282095
-    coefficients[1:4] = slope[[1, 2, 0], None] / 0.488603
-    return coefficients
+    framed = [shape if framed_on is None else framed_on for shape in vertices]
+    cameras = [view_cameras(shape[face], size_px=size_px, field_of_view_deg=20.0, fill=1.12)[view] for shape in framed]
+    return draw_shapes(vertices, topology.faces, cameras=cameras, colours=colours)
 
 
 def curves(rows_per_model: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:

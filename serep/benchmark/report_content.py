@@ -1,31 +1,40 @@
-"""What the report says, as plain frozen data, and what is wrong with it: found here, so that no stage can forget to say it."""
+"""What the report says, as plain frozen data. What is wrong with it is found in `report_findings`."""
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from serep.benchmark.multirex import ScoreSummary
+from PIL import Image
 
 LEVELS = ("failure", "warning", "note")
 IMAGE_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 Cell = float | int | str | None
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers. `better`: "low", "high" or "" (not a score: never compared, never marked best)."""
+    """A column of numbers. `better`: "low", "high" or "" (not a score: never compared, never marked best).
+
+    `difference`: each value is what its row's method has more than another one on the same people or frames. It is shown with its sign, and is
+    called noise where its interval holds 0.
+    """
 
     name: str
     unit: str = ""
     better: str = ""
     decimals: int = 3
+    difference: bool = False
 
     def __post_init__(self) -> None:
         if self.better not in ("low", "high", ""):
             raise ValueError(f"column '{self.name}': better must be 'low', 'high' or '', got '{self.better}'")
+        if self.better and self.difference:
+            raise ValueError(f"column '{self.name}' is a difference: 0 is the other method, so no end of it can be better. Leave better empty")
 
     @property
     def heading(self) -> str:
@@ -41,42 +50,61 @@ class Row:
 
     Rows of one `group` (a view, a split) stand together under its name and are compared with each other only.
     A value of None was not measured ("–"); a NaN was measured and went wrong, and the report says so.
+    `intervals`: (low, high) of each value, None where there is none; empty when no value has one.
     """
 
     label: str
     values: tuple[Cell, ...]
     role: str = ""
     group: str = ""
+    intervals: tuple[Interval | None, ...] = ()
 
     def __post_init__(self) -> None:
         if self.role not in ("own", "baseline", ""):
             raise ValueError(f"row '{self.label}': role must be 'own', 'baseline' or '', got '{self.role}'")
+        if self.intervals and len(self.intervals) != len(self.values):
+            raise ValueError(f"row '{self.label}': {len(self.intervals)} intervals for {len(self.values)} values; give one each (or None), or none at all")
+        for value, interval in zip(self.values, self.intervals, strict=False):
+            if interval is not None and (isinstance(value, str) or value is None or not interval[0] <= interval[1]):
+                raise ValueError(f"row '{self.label}': the interval {interval} of the value {value!r} must run from low to high around a number. "
+                                 "Give None where it was not measured")
+
+    def interval(self, column: int) -> Interval | None:
+        return self.intervals[column] if self.intervals else None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers under named columns; `note` says what was measured on how many people and frames."""
+    """Rows of numbers under named columns; `note` says what was measured on how many people and frames, `intervals` what the rows' intervals are."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     first_heading: str = ""
     note: str = ""
+    intervals: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row.values) != len(self.columns):
                 raise ValueError(f"table '{self.title}', row '{row.label}': {len(row.values)} values for {len(self.columns)} columns")
+        if any(any(row.intervals) for row in self.rows) != bool(self.intervals):
+            raise ValueError(f"table '{self.title}': rows with intervals need a sentence in `intervals` that says what they are, rows without need none")
 
     def groups(self) -> list[tuple[str, list[Row]]]:
         """The rows by group, both in the order given."""
         names = dict.fromkeys(row.group for row in self.rows)
         return [(name, [row for row in self.rows if row.group == name]) for name in names]
 
-    def numbers(self, column: int, group: str, role: str) -> list[tuple[str, float]]:
-        """(label, value) of the rows of this group and role that have a finite number there."""
-        pairs = [(row.label, row.values[column]) for row in self.rows if row.role == role and row.group == group]
-        return [(label, float(value)) for label, value in pairs if isinstance(value, int | float) and math.isfinite(value)]
+    def is_flat(self) -> bool:
+        """Several groups of one row each: their names can be the rows' labels."""
+        groups = self.groups()
+        return len(groups) > 1 and all(name and len(rows) == 1 for name, rows in groups)
+
+    def numbers(self, column: int, group: str, role: str) -> list[tuple[Row, float]]:
+        """The rows of this group and role that have a finite number there, and that number."""
+        pairs = [(row, row.values[column]) for row in self.rows if row.role == role and row.group == group]
+        return [(row, float(value)) for row, value in pairs if isinstance(value, int | float) and math.isfinite(value)]
 
     def best(self, column: int, group: str) -> float | None:
         """The best of the group's own and baseline rows where there are at least two to compare."""
@@ -103,6 +131,24 @@ class Figure:
         kind = next(kind for magic, kind in IMAGE_TYPES.items() if self.image.startswith(magic))
         return f"data:{kind};base64,{base64.b64encode(self.image).decode('ascii')}"
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in px, so that a page keeps the place before the picture is decoded."""
+        return Image.open(io.BytesIO(self.image)).size
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Heads that move in the page: `data` as `report_viewer` packs them (JSON), and a still picture for where no script or WebGL runs.
+
+    accuracy: mm by which a packed vertex is off at most.
+    """
+
+    data: str
+    still: Figure
+    accuracy: float
+    text: str = ""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -128,12 +174,14 @@ class Section:
     figures: tuple[Figure, ...] = ()
 
 
-# Anchor (and field of ReportContent) -> heading, in the order of the page.
+# Anchor (and field of ReportContent) -> heading, in the order of the page: results, then what they were made from.
 SECTIONS = {
-    "data": "Data and rendered images",
+    "viewer": "The posed target in 3D",
     "semantic": "Semantic expression model",
     "capture": "Capture model",
     "benchmark": "Benchmark by region and view",
+    "experiments": "Experiments",
+    "data": "Data and rendered images",
     "training": "Training",
     "quarantine": "Left out",
     "provenance": "Provenance",
@@ -147,9 +195,10 @@ class ReportContent:
     key_numbers: (name, value with its unit) for the top of the page.
     adversarial_off: why the domain-adversarial part did not train, "" when it did.
     quarantined: (subject, file, reason) of every mesh left out.
-    findings: what the stage knows beyond what the report finds by itself (see `all_findings`).
+    findings: what the stage knows beyond what the report finds by itself (see `report_findings.all_findings`).
     provenance, versions, licences, data_hashes: (name, value) in the order to be shown.
     params: the resolved parameters, nested mappings.
+    viewer: heads that move; without it the page has no such section.
     date: shown as given, nothing when "".
     """
 
@@ -160,6 +209,7 @@ class ReportContent:
     semantic: Section
     capture: Section
     benchmark: Section
+    experiments: Section
     training: Section
     renderer_requested: str
     renderer_used: str
@@ -172,55 +222,15 @@ class ReportContent:
     params: Mapping = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     date: str = ""
+    viewer: Viewer | None = None
 
     def sections(self) -> dict[str, Section]:
         """The sections made of tables and figures, by anchor."""
-        return {anchor: getattr(self, anchor) for anchor in SECTIONS if anchor not in ("quarantine", "provenance")}
+        return {anchor: getattr(self, anchor) for anchor in SECTIONS if anchor not in ("viewer", "quarantine", "provenance")}
 
-
-def all_findings(content: ReportContent) -> tuple[Finding, ...]:
-    """What a reader must know, failures first: the stage's own findings, then those that the content itself shows."""
-    found = list(content.findings)
-    for anchor, section in content.sections().items():
-        if not section.tables and not section.figures:
-            found.append(Finding("failure", f"{SECTIONS[anchor]}: nothing was handed to the report", anchor))
-        for table in section.tables:
-            found += _table_findings(table, anchor)
-    if content.renderer_used != content.renderer_requested:
-        text = f"The images were drawn by the fallback renderer '{content.renderer_used}': '{content.renderer_requested}' was asked for"
-        found.append(Finding("warning", text, "data"))
-    if content.adversarial_off:
-        found.append(Finding("warning", f"The domain-adversarial part of the capture training was off: {content.adversarial_off}", "capture"))
-    if content.quarantined:
-        people = len({subject for subject, _, _ in content.quarantined})
-        text = f"{_count(len(content.quarantined), 'mesh was', 'meshes were')} left out, of {_count(people, 'person', 'people')}"
-        found.append(Finding("warning", text, "quarantine"))
-    return tuple(sorted(dict.fromkeys(found), key=lambda finding: LEVELS.index(finding.level)))
-
-
-def _table_findings(table: Table, anchor: str) -> list[Finding]:
-    """Numbers that are missing or broken, and for each own row all the scores in which a baseline of its group is better."""
-    found: list[Finding] = []
-    worse: dict[str, list[str]] = {}
-    for c, column in enumerate(table.columns):
-        broken = [row for row in table.rows if isinstance(row.values[c], float) and not math.isfinite(row.values[c])]
-        if broken:
-            level = "failure" if any(row.role == "own" for row in broken) else "warning"
-            found.append(Finding(level, f"{table.title}: {column.name} is not a number for {', '.join(map(full_label, broken))}", anchor))
-        if not column.better:
-            continue
-        missing = [full_label(row) for row in table.rows if row.role == "own" and row.values[c] is None]
-        if missing:
-            found.append(Finding("failure", f"{table.title}: {column.name} was not measured for {', '.join(missing)}", anchor))
-        for group, _ in table.groups():
-            for own_label, own in table.numbers(c, group, "own"):
-                beaten_by = [(label, value) for label, value in table.numbers(c, group, "baseline") if column.improves(value, own)]
-                if beaten_by:
-                    values = ", ".join(f"{label} {format_cell(value, column)}" for label, value in beaten_by)
-                    label = f"{group}, {own_label}" if group else own_label
-                    worse.setdefault(label, []).append(f"{column.heading} {format_cell(own, column)} against {values}")
-    texts = [f"{table.title}: {label} is worse than a baseline in {'; '.join(scores)}" for label, scores in worse.items()]
-    return found + [Finding("failure", text, anchor) for text in texts]
+    def headings(self) -> dict[str, str]:
+        """What the page has, in its order."""
+        return {anchor: heading for anchor, heading in SECTIONS.items() if anchor != "viewer" or self.viewer}
 
 
 def full_label(row: Row) -> str:
@@ -228,17 +238,11 @@ def full_label(row: Row) -> str:
     return f"{row.group}, {row.label}" if row.group else row.label
 
 
-def verdict(findings: tuple[Finding, ...]) -> str:
-    """One line: how many failures and warnings, or that there are none."""
-    failures, warnings = (sum(finding.level == level for finding in findings) for level in ("failure", "warning"))
-    if not failures and not warnings:
-        return "Nothing to object: every score beats its baselines and no part was skipped."
-    parts = [_count(failures, "failure", "failures")] if failures else ["No failure"]
-    return f"{', '.join(parts + ([_count(warnings, 'warning', 'warnings')] if warnings else []))}."
-
-
 def format_cell(value: Cell, column: Column) -> str:
-    """A number with the column's decimals, a count with thin spaces, NaN and infinities by name, an en dash where nothing was measured."""
+    """A number with the column's decimals, a count with thin spaces, NaN and infinities by name, an en dash where nothing was measured.
+
+    Differences have their sign.
+    """
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -247,33 +251,23 @@ def format_cell(value: Cell, column: Column) -> str:
         return f"{value:,}".replace(",", "\u202f")
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{value:+}"
-    return f"{value:.{column.decimals}f}"
+    return f"{value:{'+' if column.difference else ''}.{column.decimals}f}"
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def format_interval(interval: Interval | None, column: Column) -> str:
+    """`low to high`, and of a difference whether 0 lies between; "" where there is none."""
+    if interval is None:
+        return ""
+    text = " to ".join(format_cell(float(bound), column) for bound in interval)
+    return f"{text}, noise" if is_noise(interval, column) else text
 
 
-def benchmark_table(title: str, summaries: Mapping[str, ScoreSummary], *, own: str, note: str) -> Table:
-    """Region errors by view, one group a view and one for all frames, with a row a method: `own` against all others as baselines."""
-    first = next(iter(summaries.values()))
-    columns = (*(Column(region.replace("_", " "), "mm", "low", 2) for region in (*first.regions, "mean")), Column("frames"), Column("people"))
-    rows = []
-    for view in (*first.view_means, "All"):
-        for method, summary in summaries.items():
-            regions, mean, counts = summary.region_means, summary.headline, (summary.frames, summary.people)
-            if view != "All":
-                regions, mean, counts = summary.view_regions[view], summary.view_means[view], (summary.view_frames[view], summary.view_people[view])
-            values = (*(regions[region] for region in first.regions), mean, *counts)
-            rows.append(Row(method, values, "own" if method == own else "baseline", view))
-    return Table(title, columns, tuple(rows), "method", note)
+def is_noise(interval: Interval | None, column: Column) -> bool:
+    """A difference whose interval holds 0."""
+    return column.difference and interval is not None and interval[0] <= 0 <= interval[1]
 
 
-def people_table(title: str, summaries: Mapping[str, ScoreSummary], *, own: str, note: str) -> Table:
-    """The macro mean over people (each weighs the same) with its 95 % interval, a row a method."""
-    columns = (Column("mean over people", "mm", "low", 2), Column("95 % interval", "mm"), Column("people"), Column("videos"), Column("frames"))
-    rows = tuple(
-        Row(method, (s.macro_mean, f"{s.macro_low:.2f} to {s.macro_high:.2f}", s.people, s.videos, s.frames), "own" if method == own else "baseline")
-        for method, s in summaries.items()
-    )
-    return Table(title, columns, rows, "method", note)
+def format_measured(row: Row, index: int, column: Column) -> str:
+    """The value with its interval, for where there is one line."""
+    value, interval = format_cell(row.values[index], column), format_interval(row.interval(index), column)
+    return f"{value} ({interval})" if interval else value

@@ -16,6 +16,7 @@ from serep.benchmark.figures import (
     retargeting_grid,
 )
 from serep.benchmark.report_content import Column, Figure, Row, Section, Table
+from serep.benchmark.report_tables import BOOTSTRAP_INTERVALS, known_interval
 from serep.faces.topology import FaceTopology
 
 KIND_NAMES = {
@@ -63,7 +64,48 @@ def semantic_section(metrics: Mapping[str, Metrics], examples: Mapping[str, np.n
     by_region = Table("Retargeting by region", tuple(Column(name.replace("_", " "), "mm", "low", 3) for name in regions),
                       tuple(Row(KIND_NAMES[kind], tuple(one[f"retargeting_{name}_mm"] for name in regions), "own" if kind == released else "baseline")
                             for kind, one in metrics.items()), "model")
-    return Section(tables=(Table("Semantic model", columns, tuple(rows), "model", note), by_region), figures=(grid,))
+    tables = (Table("Semantic model", columns, tuple(rows), "model", note), by_region, *_consistency_table(metrics, released))
+    return Section(tables=tables, figures=(grid,))
+
+
+def _consistency_table(metrics: Mapping[str, Metrics], released: str) -> tuple[Table, ...]:
+    """One code on many people; nothing where the people share no expression or the topology has no such measure."""
+    first = next(iter(metrics.values()))["consistency"]
+    if not first:
+        return ()
+    columns = (Column("spread over people", "% of the face's range", decimals=2), Column("spread over expressions", "%", decimals=1),
+               Column("correlation with the truth", "", "high", 4))
+    rows = []
+    for measure, truth in first.items():
+        for kind, one in metrics.items():
+            found = one["consistency"][measure]
+            values = (_percent(found["spread"]), _percent(found["signal"]), found["correlation"])
+            rows.append(Row(KIND_NAMES[kind], values, "own" if kind == released else "baseline", measure))
+        rows.append(Row("the true meshes", (_percent(truth["true_spread"]), None, None), "", measure))
+    note = ("The code of every shared expression, taken from one person, on all test people. Measures are changes from the neutral over the range that the "
+            "person's own true performance of the same expressions spans. A good model spreads as much as the true meshes, not less.")
+    return (Table("One code on many people", columns, tuple(rows), "model", note),)
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def experiments_section(results: Mapping[str, Mapping], *, code: str) -> Section:
+    """The experiments' tables, and which of them were measured with other code than `code`."""
+    columns = (
+        Column("reconstruction", "mm", decimals=3), Column("retargeting", "mm", decimals=3), Column("identity leak", decimals=5),
+        Column("leak per number", decimals=5), Column("neutral leak", "mm", decimals=3), Column("code cycle", decimals=4),
+    )
+    keys = ("reconstruction_mm", "retargeting_mm", "identity_leak", "identity_leak_per_number", "neutral_leak_mm", "code_cycle")
+    tables = []
+    for name, result in results.items():
+        rows = tuple(Row(KIND_NAMES[kind], tuple(one[key] for key in keys), "", variant["label"])
+                     for variant in result["variants"] for kind, one in variant["scores"].items())
+        age = "" if result["code"] == code else f" Measured at {result['commit']}, with other code than this report's: `make experiment NAME={name}` measures anew."
+        tables.append(Table(result["title"], columns, rows, "model", f"{result['note']}{age}".strip()))
+    text = "" if tables else "No experiment has been run here. `make experiments` runs all, `make experiment NAME=cycle` one."
+    return Section(text, tuple(tables))
 
 
 def capture_section(metrics: Metrics, examples: Mapping[str, np.ndarray], *, text: str) -> Section:
@@ -82,26 +124,20 @@ def benchmark_section(metrics: Metrics, examples: Mapping[str, np.ndarray], vert
     methods: Mapping[str, Metrics] = metrics["methods"]
     roles = {"capture": "own", "neutral": "baseline", "true codes": ""}
     regions = list(methods["capture"]["regions_mm"])
-    columns = (*(Column(name.replace("_", " "), "mm", "low", 2) for name in regions), Column("mean", "mm", "low", 2), Column("macro mean", "mm", "low", 2),
-               Column("95 % interval", "mm"))
-    rows = tuple(Row(name, (*(one["regions_mm"][region] for region in regions), one["mean_mm"], one["macro_mean_mm"],
-                            _interval(one["interval_mm"])), roles[name]) for name, one in methods.items())
+    columns = (*(Column(name.replace("_", " "), "mm", "low", 2) for name in regions), Column("mean", "mm", "low", 2), Column("macro mean", "mm", "low", 2))
+    rows = tuple(Row(name, (*(one["regions_mm"][region] for region in regions), one["mean_mm"], one["macro_mean_mm"]), roles[name],
+                     intervals=(*(None for _ in regions), None, known_interval(one["interval_mm"]))) for name, one in methods.items())
     views = list(methods["capture"]["views_mm"])
     view_rows = tuple(Row(name, tuple(one["views_mm"][view] for view in views), roles[name]) for name, one in methods.items())
     note = (f"{metrics['people']} unseen people, {metrics['frames']} frames from five cameras; a face was found in {100 * metrics['found_share']:.1f} % of them "
             "(the others count as neutral). Each region is aligned rigidly, without scale or mirroring. 'True codes' is the expression model's own floor.")
-    table = Table("By region", columns, rows, "method", note)
+    table = Table("By region", columns, rows, "method", note, BOOTSTRAP_INTERVALS if any(any(row.intervals) for row in rows) else "")
     by_view = Table("By view", tuple(Column(view, "mm", "low", 2) for view in views), view_rows, "method")
     face = error_map_on_face(topology.template, topology, dict(vertex_errors), limit=CAPTURE_ERROR_LIMIT)
     frames = overlay_sheet(examples["images"], examples["predicted"], examples["reference"], columns=5, captions=[str(view) for view in examples["view"]])
     return Section(tables=(table, by_view), figures=(
         Figure(frames, "One expression at its height, from the five views.", "Faces with landmarks from five sides"),
         Figure(face, "Mean error by vertex, not aligned.", "Faces coloured by error")))
-
-
-def _interval(bounds: Sequence[float | None]) -> str | None:
-    """None where one person gives no interval."""
-    return None if None in bounds else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
 
 
 def training_section(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> Section:

@@ -1,18 +1,20 @@
-"""Torch dataset over parts of the render store, and the whole of a small set in memory."""
+"""Torch dataset over parts of the render store: single images, shuffled batches from worker processes, and the whole of a small set in memory."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from serep.data.schema import RENDER_ARRAYS
 from serep.data.shards import LABELS, RenderPart, open_part
 
 THREADS = 4  # reading and decoding leave Python's lock; more threads than this wait for it
+BATCHES_AHEAD = 4  # of each loader worker: a training step that waits once for a slow disk finds the next ones ready
 
 
 class RenderDataset(Dataset):
@@ -42,20 +44,29 @@ class RenderDataset(Dataset):
         item = {"rgb": torch.from_numpy(part.rgb(row)), "mask": torch.from_numpy(part.mask(row))}
         return item | {layout.name: torch.as_tensor(part.labels[layout.name][row]) for layout in LABELS}
 
+    def batch(self, images: Sequence[int]) -> dict[str, torch.Tensor]:
+        """The same of several images at once, each array with a leading axis B. Decoded in place: half the cost of single items put together."""
+        arrays = {layout.name: np.empty(layout.shape(self.sizes | {"N": len(images)}), layout.dtype) for layout in RENDER_ARRAYS}
+        for place, image in enumerate(images):
+            part, row = self._locate(image)
+            part.rgb(row, arrays["rgb"][place])
+            part.mask(row, arrays["mask"][place])
+            for layout in LABELS:
+                arrays[layout.name][place] = part.labels[layout.name][row]
+        return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
     def load_all(self) -> dict[str, np.ndarray]:
         """Every array of RENDER_ARRAYS over all images, in memory: 4 bytes a pixel and image."""
         arrays = {layout.name: np.empty(layout.shape(self.sizes), layout.dtype) for layout in RENDER_ARRAYS}
+        shards: list[tuple[RenderPart, int, slice]] = []
         for start, part in zip(self._starts, self.parts, strict=False):
             for layout in LABELS:
                 arrays[layout.name][start : start + len(part)] = part.labels[layout.name]
-
-        def read(image: int) -> None:
-            part, row = self._locate(image)
-            part.rgb(row, arrays["rgb"][image])
-            part.mask(row, arrays["mask"][image])
-
+            for shard in range(part.shards):
+                first = shard * part.rows_per_file
+                shards.append((part, shard, slice(start + first, start + min(first + part.rows_per_file, len(part)))))
         with ThreadPoolExecutor(THREADS) as pool:
-            for _ in pool.map(read, range(len(self)), chunksize=64):
+            for _ in pool.map(lambda place: place[0].read_shard(place[1], arrays["rgb"][place[2]], arrays["mask"][place[2]]), shards):
                 pass
         return arrays
 
@@ -64,3 +75,30 @@ class RenderDataset(Dataset):
             raise IndexError(f"the dataset has {len(self)} images, got {image}")
         number = int(np.searchsorted(self._starts, image, side="right")) - 1
         return self.parts[number], int(image - self._starts[number])
+
+
+class _Batches(Dataset):
+    """What a loader without a batch size of its own asks for: one item is a batch."""
+
+    def __init__(self, renders: RenderDataset) -> None:
+        self.renders = renders
+
+    def __len__(self) -> int:
+        return len(self.renders)
+
+    def __getitem__(self, images: list[int]) -> dict[str, torch.Tensor]:
+        return self.renders.batch(images)
+
+
+def open_loader(renders: RenderDataset, *, batch_size: int, workers: int, seed: int,
+                start_method: Literal["fork", "forkserver", "spawn"]) -> DataLoader:
+    """Shuffled full batches (see RenderDataset.batch), read ahead by `workers` processes that live as long as the loader; 0 reads in this one.
+
+    Each pass draws a new order from `seed`. With workers, "forkserver" starts fastest and holds nothing of this process.
+    """
+    if batch_size > len(renders):
+        raise ValueError(f"a batch of {batch_size} images cannot be drawn from {len(renders)}; use a smaller batch or more renders")
+    order = RandomSampler(renders, generator=torch.Generator().manual_seed(seed))
+    ahead = {"prefetch_factor": BATCHES_AHEAD, "persistent_workers": True, "multiprocessing_context": start_method} if workers else {}
+    return DataLoader(_Batches(renders), sampler=BatchSampler(order, batch_size, drop_last=True), batch_size=None, num_workers=workers,
+                      pin_memory=torch.cuda.is_available(), **ahead)

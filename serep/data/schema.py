@@ -11,8 +11,11 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
+from serep.files import partial_file
+
 HEADS_FORMAT = "serep-heads/1"
-RENDERS_FORMAT = "serep-renders/1"
+RENDERS_FORMAT = "serep-renders/2"
+INTAKE_FORMAT = "serep-intake/1"
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,33 @@ RENDERS = pa.schema([
     _field("split", pa.string(), "-", "train, val or test"),
     _field("subject_id", pa.string(), "-", "the person drawn"),
     _field("expression_id", pa.string(), "-", "the expression drawn"),
+    _field("recipe", pa.string(), "-", "how the expression came about: 'own' (val, test), or a kind of serep.synthesis.codes (train)"),
+    _field("recipe_rows", pa.list_(pa.field("item", pa.int32(), nullable=False)), "-", "rows of the expressive heads that it was made of"),
+    _field("recipe_shares", pa.list_(pa.field("item", pa.float32(), nullable=False)), "-", "how much of each: 1 is all of it, the rest is neutral"),
     _field("seed", pa.int64(), "-", "number of the image in its split's random streams: default_rng([seed of the plan, split number, this])"),
     _field("rgb_sha256", pa.string(), "-", "SHA-256 of the shard file with the colours"),
     _field("mask_sha256", pa.string(), "-", "SHA-256 of the shard file with the masks"),
+])
+
+REAL_FACES = pa.schema([
+    _field("crop", pa.int32(), "-", "row of the crop in `rgb`"),
+    _field("file", pa.string(), "-", "the picture or video, below the folder that was taken in"),
+    _field("frame", pa.int32(), "-", "number of the frame, 0 in a picture"),
+    _field("split", pa.string(), "-", "train or test; all faces of one file, and of files that look alike, are on one side"),
+    _field("box", pa.list_(pa.field("item", pa.float32(), nullable=False)), "px", "x0 y0 x1 y1 of the crop in the upright frame"),
+    _field("face_px", pa.float32(), "px", "side of the square around the face's landmarks in the frame, found or estimated"),
+    _field("landmarks", pa.list_(pa.field("item", pa.float32(), nullable=False)), "px",
+           "x y of each of the landmark_ids (in the table's metadata) in the crop, NaN where not given; empty where no landmarks are given"),
+    _field("placed_by", pa.string(), "-", "what told where the face is: 'landmarks', 'box' or 'found'"),
+    _field("sharpness", pa.float32(), "-", "variance of the Laplacian over that of the brightness, of the landmark square at 64 px"),
+    _field("duplicate_group", pa.int32(), "-", "number of the group of files that look alike; most files are alone in theirs"),
+    _field("duplicates", pa.int32(), "-", "faces of the same file that were left out because they look like this one"),
+])
+
+INTAKE_QUARANTINE = pa.schema([
+    _field("file", pa.string(), "-", "the file, below the folder that was taken in"),
+    _field("faces", pa.int32(), "-", "faces left out; 0 for a whole file"),
+    _field("reason", pa.string(), "-", "why"),
 ])
 
 HEAD_ARRAYS = (
@@ -80,9 +107,11 @@ RENDER_ARRAYS = (
     ArrayLayout("intrinsics", "float32", ("N", 3, 3), "px", "camera matrix"),
     ArrayLayout("world_to_camera", "float32", ("N", 4, 4), "mm", "rigid motion from face coordinates to the OpenCV camera frame"),
     ArrayLayout("subject", "int32", ("N",), "-", "person: row in the heads (val, test) or number in the part (train)"),
-    ArrayLayout("expression", "int32", ("N",), "-", "expression: row among the expressive heads (val, test) or in the code table (train)"),
+    ArrayLayout("expression", "int32", ("N",), "-", "expression: row among the expressive heads; of a mixed one, that of its first"),
     ArrayLayout("seed", "int64", ("N",), "-", "number of the image in its split's random streams"),
 )
+
+REAL_FACE_ARRAYS = (ArrayLayout("rgb", "uint8", ("N", "H", "W", 3), "sRGB 0..255", "crop around a real face, with room for jitter", sharded=True),)
 
 
 def create_array(group: zarr.Group, layout: ArrayLayout, sizes: Mapping[str, int], *, rows_per_file: int, codec_level: int) -> zarr.Array:
@@ -102,11 +131,17 @@ def create_array(group: zarr.Group, layout: ArrayLayout, sizes: Mapping[str, int
 
 def write_table(path: Path, schema: pa.Schema, rows: Sequence[Mapping[str, object]], *, file_format: str, metadata: Mapping[str, object]) -> None:
     """Rows as Parquet with the schema's units and descriptions, and `metadata` (as JSON) for the whole table. Same rows, same bytes."""
+    write_row_groups(path, schema, [rows], file_format=file_format, metadata=metadata)
+
+
+def write_row_groups(path: Path, schema: pa.Schema, groups: Iterable[Sequence[Mapping[str, object]]], *, file_format: str,
+                     metadata: Mapping[str, object]) -> None:
+    """The same of rows that come in groups, one of which is in memory at a time."""
     table_metadata = {"format": file_format} | {key: json.dumps(value, sort_keys=True) for key, value in sorted(metadata.items())}
-    table = pa.Table.from_pylist(list(rows), schema=schema.with_metadata(table_metadata))
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, compression="zstd", compression_level=3, version="2.6", row_group_size=65_536, use_dictionary=True)
-    partial.replace(path)
+    described = schema.with_metadata(table_metadata)
+    with partial_file(path) as partial, pq.ParquetWriter(partial, described, compression="zstd", compression_level=3, version="2.6", use_dictionary=True) as writer:
+        for rows in groups:
+            writer.write_table(pa.Table.from_pylist(list(rows), schema=described), row_group_size=65_536)
 
 
 def read_table(path: Path, schema: pa.Schema, *, file_format: str, remedy: str) -> tuple[pa.Table, dict[str, object]]:
@@ -136,7 +171,7 @@ def schema_differences(found: pa.Schema, expected: pa.Schema) -> list[str]:
     return problems
 
 
-def check_arrays(group: zarr.Group, layouts: Iterable[ArrayLayout], *, file: Path, remedy: str) -> dict[str, int]:
+def check_arrays(group: zarr.Group, layouts: Iterable[ArrayLayout], *, file: Path | str, remedy: str) -> dict[str, int]:
     """Compares the arrays of a store with their layouts and returns the length of each axis letter; ValueError naming what differs."""
     found = sorted(name for name, _ in group.arrays())
     sizes: dict[str, int] = {}

@@ -1,6 +1,7 @@
 """Video files in and out: frames as (H, W, 3) uint8 RGB, upright, in display order."""
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,20 +11,25 @@ from types import TracebackType
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import Int, UInt8
 
 logger = logging.getLogger(__name__)
 
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 NOT_VIDEO_FORMATS = ("image2", "tty")  # FFmpeg calls single pictures and text files video too
 FALLBACK_FPS = Fraction(25)
 BT709 = 1  # the code of BT.709 in H.264 and FFmpeg, for matrix, primaries and transfer alike
 LIMITED_RANGE = 1
+MIN_FPS, MAX_FPS = Fraction(1), Fraction(300)  # a header's rate outside of these is no camera's
+RATE_PACKETS = 120  # from whose time stamps the rate is taken then
+TIME_TOLERANCE = 1.5  # frames by which a time stamp may differ from the frame's place: cameras are no clocks
+LONGEST_PAUSE_S = 10.0  # a longer step between time stamps is a fault of the file and not a pause
 
 
 class VideoReader:
-    """The frames of one video file; each iteration starts at the first frame again."""
+    """The frames of one video file, at a constant rate; each iteration starts at the first frame again."""
 
     def __init__(self, path: Path) -> None:
         """ValueError naming the file when it is not a video, FileNotFoundError when it is absent."""
@@ -32,8 +38,9 @@ class VideoReader:
             raise FileNotFoundError(f"no video at {self.path}")
         with self._open() as container:
             stream = container.streams.video[0]
-            self.fps = float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
-            self.frame_count = _frame_count(container, stream)  # an estimate: what the header promises; 0 when it says nothing
+            rate = _frame_rate(container, stream)
+            self.fps = float(rate)
+            self.frame_count = _frame_count(container, stream, rate)  # an estimate: what the header promises; 0 when it says nothing
         frames = self._frames(warn=False)
         first = next(frames, None)
         frames.close()
@@ -60,7 +67,7 @@ class VideoReader:
         return container
 
     def _frames(self, *, warn: bool) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        count, damaged, start, irregular = 0, 0, None, False
+        count, damaged, clock, reformatter = 0, 0, _Clock(self.fps), VideoReformatter()
         with self._open() as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
@@ -79,17 +86,42 @@ class VideoReader:
                     damaged += 1
                     continue
                 for frame in frames:
-                    if frame.time is not None:
-                        start = frame.time if start is None else start
-                        irregular |= abs(frame.time - start - count / self.fps) > 3 / self.fps
                     count += 1
-                    yield _upright_rgb(frame)
+                    repeats = clock.repeats(frame.time)
+                    if repeats:
+                        image = _upright_rgb(frame, reformatter)
+                        yield from itertools.repeat(image, repeats)
         # Headers count frames that an edit list hides, and durations are rounded: a frame or two less is no damage.
         if warn and (damaged or count < 0.98 * self.frame_count - 2):
             logger.warning("%s is damaged or cut short: %d of %s frames could be read", self.path, count, self.frame_count or "an unknown number of")
-        elif warn and irregular:
-            logger.warning("%s has a varying frame rate; its frames are taken as %.3f per second, so times drift. Convert it to a constant rate",
-                           self.path, self.fps)
+        if warn and (clock.repeated or clock.left_out):
+            logger.warning("%s has a varying frame rate: to keep its time at %.3f frames per second, %d frames are repeated and %d left out",
+                           self.path, self.fps, clock.repeated, clock.left_out)
+
+
+class _Clock:
+    """Lays frames on a constant rate: says how often each is to be shown, so that time stamps and frame numbers stay within a frame and a half."""
+
+    def __init__(self, fps: float) -> None:
+        self._fps, self._start, self._shown = fps, None, 0
+        self.repeated = self.left_out = 0
+
+    def repeats(self, time: float | None) -> int:
+        """0 for a frame that comes too early, more than 1 for one that comes too late. `time` is the frame's own, in s; None when it has none."""
+        if time is not None:
+            self._start = time if self._start is None else self._start
+            late = (time - self._start) * self._fps - self._shown  # frames
+            if abs(late) > LONGEST_PAUSE_S * self._fps:  # the time stamps start anew, as where recordings were joined
+                self._start, late = time - self._shown / self._fps, 0.0
+            if late <= -TIME_TOLERANCE:
+                self.left_out += 1
+                return 0
+            if late >= TIME_TOLERANCE:
+                self.repeated += round(late)
+                self._shown += 1 + round(late)
+                return 1 + round(late)
+        self._shown += 1
+        return 1
 
 
 class VideoWriter:
@@ -152,18 +184,31 @@ class VideoWriter:
             self.discard()
 
 
-def _frame_count(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+def _frame_rate(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction:
+    """The header's, or that of the first time stamps where it is no rate of a camera: browsers record with a thousand."""
+    rate = stream.average_rate or stream.guessed_rate
+    if rate and MIN_FPS <= rate <= MAX_FPS:
+        return rate
+    packets = itertools.islice(container.demux(stream), RATE_PACKETS)
+    times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    if len(times) > 1 and times[-1] > times[0] and stream.time_base:
+        seen = Fraction(len(times) - 1, times[-1] - times[0]) / stream.time_base
+        return max(MIN_FPS, min(MAX_FPS, seen))
+    return FALLBACK_FPS
+
+
+def _frame_count(container: av.container.InputContainer, stream: av.VideoStream, rate: Fraction) -> int:
     if stream.frames:
         return stream.frames
-    rate = stream.average_rate or stream.guessed_rate or FALLBACK_FPS
     if stream.duration:
         return int(stream.duration * stream.time_base * rate)
     return int(Fraction(container.duration, av.time_base) * rate) if container.duration else 0
 
 
-def _upright_rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+def _upright_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> UInt8[np.ndarray, "H W 3"]:
+    """`reformatter` keeps its tables from one frame to the next."""
     matrices = [np.frombuffer(bytes(data), "<i4") for data in frame.side_data if data.type == SideDataType.DISPLAYMATRIX]
-    image = frame.to_ndarray(format="rgb24")
+    image = reformatter.reformat(frame, format="rgb24").to_ndarray()
     return np.ascontiguousarray(_upright(image, matrices[0])) if matrices else image
 
 

@@ -6,7 +6,6 @@ forward) and are turned over. Specification: Khronos, "glTF 2.0", 2021.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from serep.files import write_file
 from serep.geometry.mesh import Mesh, vertex_normals
 
 MM_TO_M = 1e-3
@@ -43,7 +43,6 @@ def write_glb(
     before to the one after. `colours` are linear RGB in 0..1 per vertex. The file appears when it is complete. ValueError for arrays that
     do not fit together, or that are not finite where they must be.
     """
-    path = Path(path)
     _check(neutral, morph_targets, names, weights, fps=fps, head_pose=head_pose, colours=colours)
     file = _Glb()
 
@@ -86,11 +85,7 @@ def write_glb(
     }
     if channels:
         document["animations"] = [{"name": "performance", "channels": channels, "samplers": samplers}]
-    content = file.content(document)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_file(path, file.content(document))
 
 
 def even_reach(

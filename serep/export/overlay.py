@@ -6,17 +6,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from serep.faces.topology import FaceTopology
-from serep.geometry.camera import Camera
 from serep.geometry.mesh import Mesh
 from serep.render.ambient_occlusion import ambient_occlusion
+from serep.render.clay import draw_shapes, portrait_camera
 from serep.render.numba_backend import NumbaRenderer
 from serep.render.scene import Appearance, Light, Scene
+from serep.render.sheets import SHEET_BACKGROUND
 
 SKIN = (0.50, 0.43, 0.39)
 LIPS, BROWS = (0.44, 0.22, 0.20), (0.10, 0.08, 0.07)
 EYES, IRIS, PUPIL = (0.72, 0.70, 0.68), (0.10, 0.09, 0.08), (0.01, 0.01, 0.01)
 TEETH, MOUTH = (0.65, 0.61, 0.55), (0.25, 0.08, 0.07)
-BACKGROUND = (38, 40, 44)
+BACKGROUND = SHEET_BACKGROUND
 LANDMARK, SHADOW, BOX = (90, 255, 140), (0, 0, 0), (255, 200, 60)
 LAMP = np.array([-0.45, 0.55, 0.7]) / np.linalg.norm([-0.45, 0.55, 0.7])
 VIEW_DEG = 22.0  # of the head's picture: a portrait lens
@@ -54,22 +55,31 @@ def clay_colours(topology: FaceTopology) -> Float[np.ndarray, "V 3"]:
 class HeadView:
     """Draws one target, turned as the camera sees the head, in the middle of a square picture."""
 
-    def __init__(self, topology: FaceTopology, neutral: Mesh, *, size_px: int) -> None:
+    def __init__(
+        self,
+        neutral: Mesh,
+        colours: Float[np.ndarray, "V 3"],
+        *,
+        size_px: int,
+        centre: Float[np.ndarray, " 3"] | None = None,
+        extent: float | None = None,
+    ) -> None:
+        """`extent` mm around `centre` fill the picture; by default the whole mesh with a margin. `colours` are linear RGB in 0..1."""
         self._faces, self._size_px = neutral.faces, size_px
         self._renderer = NumbaRenderer(size_px)
         self._occlusion = ambient_occlusion(neutral, rays=OCCLUSION_RAYS, floor=OCCLUSION_FLOOR)
         count = len(neutral.vertices)
-        self._appearance = Appearance(clay_colours(topology), np.full(count, 0.04), np.full(count, 20.0))
-        self._centre = (neutral.vertices.min(axis=0) + neutral.vertices.max(axis=0)) / 2
-        extent = MARGIN * float(np.ptp(neutral.vertices, axis=0).max())
-        focal = size_px / 2 / np.tan(np.radians(VIEW_DEG / 2))
-        intrinsics = np.array([[focal, 0, size_px / 2], [0, focal, size_px / 2], [0, 0, 1]])
-        world_to_camera = np.diag([1.0, -1.0, -1.0, 1.0])
-        world_to_camera[2, 3] = extent / 2 / np.tan(np.radians(VIEW_DEG / 2))
-        self._camera = Camera(intrinsics, world_to_camera, size_px, size_px)
+        self._appearance = Appearance(colours, np.full(count, 0.04), np.full(count, 20.0))
+        self._centre = (neutral.vertices.min(axis=0) + neutral.vertices.max(axis=0)) / 2 if centre is None else centre
+        extent = MARGIN * float(np.ptp(neutral.vertices, axis=0).max()) if extent is None else extent
+        self._camera = portrait_camera(extent, size_px=size_px, field_of_view_deg=VIEW_DEG)
         sh = np.zeros((9, 3))
         sh[0], sh[1] = 1.6, 0.35  # an even sky, brighter above
         self._light = Light(sh, LAMP, np.full(3, 0.55))
+
+    def paint(self, vertices: Float[np.ndarray, "V 3"], colours: Float[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "S S 3"]:
+        """The upright head in colours that stand for numbers."""
+        return draw_shapes((vertices - self._centre)[None], self._faces, cameras=[self._camera], colours=colours[None])[0]
 
     def draw(self, vertices: Float[np.ndarray, "V 3"] | None, head_pose: Float[np.ndarray, "4 4"] | None) -> UInt8[np.ndarray, "S S 3"]:
         """The target's vertices in the pose face → camera; upright where the pose is None, and an empty picture for no vertices."""

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from serep.geometry.mesh import Mesh
 from serep.models.capture_network import CaptureNetwork
 from serep.models.capture_result import CaptureResult
+from serep.models.engine import Engine, OnnxEngine, TorchEngine, network_hash
 from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings
-from serep.models.head_pose import FACING_CAMERA, assumed_intrinsics, solve_head_pose
+from serep.models.head_pose import assumed_intrinsics, pose_from_numbers, pose_to_numbers, solve_head_pose
 from serep.models.rig import Rig
 from serep.models.semantic import SemanticModel
 from serep.models.smoothing import OneEuro, OneEuroFilter
@@ -60,10 +60,18 @@ class CaptureModel:
             raise ValueError(f"the network's codes have {network.settings['code_size']} numbers, the semantic model's {semantic.code_size}. "
                              "Train the capture model for this semantic model")
         self.network, self.semantic, self.landmark_ids, self.settings = network.eval(), semantic, ids, settings
+        self.engine: Engine = TorchEngine(network)
         self.rig = semantic.bind(semantic.mean_neutral)
         # The rig of the landmarks alone: the head's pose needs no more of the mean face.
         self._landmark_neutral = semantic.topology.landmarks(self.rig.neutral.vertices)
         self._landmark_basis = semantic.topology.landmarks(self.rig.basis.astype(np.float64))
+
+    def use_onnx(self, folder: Path) -> None:
+        """Let ONNX Runtime run the network on the processor, from the folder that `serep export --onnx` wrote of this model."""
+        engine = OnnxEngine(folder)
+        if engine.weights_sha256 != network_hash(self.network):
+            raise ValueError(f"{folder} was exported from another capture model. Export this one: serep export --onnx {folder}")
+        self.engine = engine
 
     def mean_landmarks(self, codes: Float[np.ndarray, "T Z"]) -> Float[np.ndarray, "T L 3"]:
         """Landmarks of the posed mean neutral, mm."""
@@ -111,7 +119,7 @@ class CaptureStream:
             raise ValueError(f"frames per second must be positive, got {fps}")
         self._model, self._fps = model, float(fps)
         self._rig: Rig = model.rig if target is None else model.semantic.bind(target)
-        self._tracker = FaceTracker(model.network, model.settings.tracking)
+        self._tracker = FaceTracker(model.engine, model.settings.tracking)
         settings = model.settings
         self._code_filter, self._landmark_filter, self._pose_filter = (
             OneEuroFilter(one, self._fps) for one in (settings.code_smoothing, settings.landmark_smoothing, settings.pose_smoothing))
@@ -121,8 +129,11 @@ class CaptureStream:
         self._unit = 1.0  # px that smoothing counts as one
         self._pose: np.ndarray | None = None
 
-    def push(self, frames: UInt8[np.ndarray, "T H W 3"] | Sequence[UInt8[np.ndarray, "H W 3"]]) -> CaptureResult:
-        """The result of these frames. Frames without a face come back as such; no error is raised for them."""
+    def push(self, frames: UInt8[np.ndarray, "T H W 3"] | Sequence[UInt8[np.ndarray, "H W 3"]], *, missed: int = 0) -> CaptureResult:
+        """The result of these frames. Frames without a face come back as such; no error is raised for them.
+
+        `missed` frames went by between the last ones and these, as where a camera is quicker than its captor.
+        """
         if len(frames) == 0:
             raise ValueError("no frames were given. Give at least one")
         model, count, landmark_count = self._model, len(frames), len(self._model.landmark_ids)
@@ -130,24 +141,47 @@ class CaptureStream:
         codes = np.zeros((count, model.semantic.code_size), np.float32)
         landmarks = np.full((count, landmark_count, 2), np.nan, np.float32)
         boxes, poses = np.full((count, 4), np.nan, np.float32), np.full((count, 4, 4), np.nan, np.float32)
-        found = np.zeros(count, bool)
+        found, starts, steps = np.zeros(count, bool), np.zeros(count, bool), np.ones(count, int)
+        self._gap += missed
         for row, sighting in enumerate(self._tracker.follow(frames)):
             if sighting is None:
                 self._gap += 1
                 continue
-            found[row] = True
-            if self._is_new(sighting):
-                self._start_anew(sighting)
+            found[row], starts[row], steps[row] = True, self._is_new(sighting), 1 + self._gap
+            if starts[row]:
+                self._code_filter.reset()
+                self._landmark_filter.reset()
+                self._unit = sighting.square.side
             self._previous, self._gap = sighting, 0
-            codes[row] = self._code_filter(sighting.code / self._code_spread) * self._code_spread
-            landmarks[row] = self._landmark_filter(sighting.landmarks / self._unit) * self._unit
+            codes[row] = self._code_filter(sighting.code / self._code_spread, steps=int(steps[row])) * self._code_spread
+            landmarks[row] = self._landmark_filter(sighting.landmarks / self._unit, steps=int(steps[row])) * self._unit
             boxes[row] = sighting.square.box(model.settings.tracking.crop_scale)
-            # The head's pose is the actor's: it comes from the mean face, not from a target of other proportions.
-            self._pose = solve_head_pose(model.mean_landmarks(codes[row:row + 1])[0], landmarks[row].astype(np.float64), intrinsics, self._pose)
-            poses[row] = _pose_from_numbers(self._pose_filter(_pose_to_numbers(self._pose)))
+        poses[found] = self._head_poses(codes[found], landmarks[found], starts[found], steps[found], intrinsics)
         vertices = _posed(self._rig, codes)
         mesh_landmarks = model.semantic.topology.landmarks(vertices).astype(np.float32)
         return CaptureResult(codes, vertices, poses, model.landmark_ids, landmarks, mesh_landmarks, boxes, found, self._fps)
+
+    @property
+    def most_faces(self) -> int:
+        """Faces in the frame that showed most of them, among those that were searched; the largest is captured."""
+        return self._tracker.most_faces
+
+    def _head_poses(
+        self, codes: Float[np.ndarray, "n Z"], landmarks: Float[np.ndarray, "n L 2"], starts: Bool[np.ndarray, " n"], steps: Int[np.ndarray, " n"],
+        intrinsics: Float[np.ndarray, "3 3"],
+    ) -> Float[np.ndarray, "n 4 4"]:
+        """Smoothed poses of sightings, each so many frames after the one before; `starts` are those that have nothing to do with what was before.
+
+        The head's pose is the actor's: it comes from the mean face, not from a target of other proportions.
+        """
+        poses = np.empty((len(codes), 4, 4))
+        for row, (points, places) in enumerate(zip(self._model.mean_landmarks(codes), landmarks.astype(np.float64), strict=True)):
+            if starts[row]:
+                self._pose_filter.reset()
+                self._pose = None
+            self._pose = solve_head_pose(points, places, intrinsics, self._pose)
+            poses[row] = pose_from_numbers(self._pose_filter(pose_to_numbers(self._pose), steps=int(steps[row])))
+        return poses
 
     def _is_new(self, sighting: Sighting) -> bool:
         """Whether this is the first sight of a face, or another place than the last one's: a cut."""
@@ -156,24 +190,6 @@ class CaptureStream:
             return True
         return bool(np.abs(sighting.landmarks.mean(axis=0) - previous.landmarks.mean(axis=0)).max() > CUT * previous.square.side)
 
-    def _start_anew(self, sighting: Sighting) -> None:
-        for one in (self._code_filter, self._landmark_filter, self._pose_filter):
-            one.reset()
-        self._pose, self._unit = None, sighting.square.side
-
 
 def _posed(rig: Rig, codes: Float[np.ndarray, "T Z"]) -> Float[np.ndarray, "T V 3"]:
     return np.concatenate([rig.pose(codes[start:start + POSE_BATCH]) for start in range(0, len(codes), POSE_BATCH)])
-
-
-def _pose_to_numbers(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "6"]:
-    """Rotation vector from a face that looks at the camera, direction and logarithm of the distance: all smooth, all of unit scale."""
-    x, y, z = pose[:3, 3]
-    return np.concatenate([cv2.Rodrigues(pose[:3, :3] @ FACING_CAMERA.T)[0][:, 0], [x / z, y / z, np.log(z)]])
-
-
-def _pose_from_numbers(numbers: Float[np.ndarray, "6"]) -> Float[np.ndarray, "4 4"]:
-    pose, distance = np.eye(4), np.exp(numbers[5])
-    pose[:3, :3] = cv2.Rodrigues(numbers[:3])[0] @ FACING_CAMERA
-    pose[:3, 3] = distance * np.array([numbers[3], numbers[4], 1.0])
-    return pose

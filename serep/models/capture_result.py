@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from serep.files import write_file
+from serep.models.store import npz_bytes
+
 # Shapes of the arrays in the file, in the project's axis letters, with dtype.
 LAYOUT: dict[str, tuple[tuple[str | int, ...], str]] = {
     "codes": (("T", "Z"), "float32"), "vertices": (("T", "V", 3), "float32"), "head_pose": (("T", 4, 4), "float32"), "landmark_ids": (("L",), "int32"),
@@ -36,13 +39,8 @@ class CaptureResult:
     fps: float
 
     def save(self, path: Path) -> None:
-        """Write an .npz with an array for each field."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, **{name: np.asarray(getattr(self, name), dtype) for name, (_, dtype) in LAYOUT.items()})
-        partial.replace(path)
+        """Write an .npz with an array for each field; the same capture gives the same bytes."""
+        write_file(path, npz_bytes({name: np.asarray(getattr(self, name), dtype) for name, (_, dtype) in LAYOUT.items()}))
 
     @staticmethod
     def load(path: Path) -> CaptureResult:

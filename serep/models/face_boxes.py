@@ -5,6 +5,7 @@ square times the model's crop scale. A cascade's box is turned into the landmark
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ PROFILE = Cascade("haarcascade_profileface.xml", (-0.155, 0.145), 0.515)
 
 SEARCH_SIDES_PX = (320, 640)  # longest side of the picture that is searched, quick and thorough
 SCALE_STEP, NEIGHBOURS, SMALLEST_BOX_PX = 1.1, 5, 28
+KNOWN_BOX_PX, KNOWN_SIDES = 64, (0.6, 1.6)  # a face of known size: to what its box is reduced, and how far the box found may differ
+LARGEST_STEP_PX, SAMPLE_STEP_PX = 2.0, 1.5  # px of the picture between samples of a crop: beyond the first, as many samples as the second asks are averaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +69,31 @@ def find_faces(picture: UInt8[np.ndarray, "H W 3"], *, thorough: bool) -> list[F
         if not squares and thorough:
             squares = [square for mirrored in (False, True) for square in _search(small, PROFILE, mirrored=mirrored)]
         if squares:
-            return _without_doubles([FaceSquare(square.centre / scale, square.side / scale) for square in squares])
+            return distinct_squares([FaceSquare(square.centre / scale, square.side / scale) for square in squares])
     return []
 
 
-def _search(grey: UInt8[np.ndarray, "H W"], cascade: Cascade, *, mirrored: bool) -> list[FaceSquare]:
-    if min(grey.shape) < SMALLEST_BOX_PX:
+def find_faces_of_side(picture: UInt8[np.ndarray, "H W 3"], side: float) -> list[FaceSquare]:
+    """Frontal faces whose landmark square is about as large as `side` px, the largest first: a tenth of the time that `find_faces` takes."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    for cascade in FRONTAL:
+        scale = min(1.0, KNOWN_BOX_PX * cascade.side / side)
+        small = cv2.equalizeHist(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey)
+        boxes_px = tuple(max(SMALLEST_BOX_PX, round(share * side * scale / cascade.side)) for share in KNOWN_SIDES)
+        squares = _search(small, cascade, mirrored=False, boxes_px=boxes_px)
+        if squares:
+            return distinct_squares([FaceSquare(square.centre / scale, square.side / scale) for square in squares])
+    return []
+
+
+def _search(grey: UInt8[np.ndarray, "H W"], cascade: Cascade, *, mirrored: bool, boxes_px: tuple[int, int] = (SMALLEST_BOX_PX, 0)) -> list[FaceSquare]:
+    """`boxes_px`: the smallest and the largest box looked for; 0 is no limit."""
+    if min(grey.shape) < boxes_px[0]:
         return []
     picture = np.ascontiguousarray(grey[:, ::-1]) if mirrored else grey
+    smallest, largest = ((side, side) for side in boxes_px)
     squares = []
-    for left, top, width, height in _classifier(cascade.file).detectMultiScale(picture, SCALE_STEP, NEIGHBOURS, minSize=(SMALLEST_BOX_PX, SMALLEST_BOX_PX)):
+    for left, top, width, height in load_cascade(cascade.file).detectMultiScale(picture, SCALE_STEP, NEIGHBOURS, minSize=smallest, maxSize=largest):
         centre = np.array([left + width * (0.5 + cascade.offset[0]), top + height * (0.5 + cascade.offset[1])])
         if mirrored:
             centre[0] = grey.shape[1] - centre[0]
@@ -84,7 +102,8 @@ def _search(grey: UInt8[np.ndarray, "H W"], cascade: Cascade, *, mirrored: bool)
 
 
 @cache
-def _classifier(file: str) -> cv2.CascadeClassifier:
+def load_cascade(file: str) -> cv2.CascadeClassifier:
+    """One of those that come with OpenCV; RuntimeError where they do not."""
     path = Path(cv2.data.haarcascades) / file
     classifier = cv2.CascadeClassifier(str(path)) if path.is_file() else None
     if classifier is None or classifier.empty():
@@ -92,7 +111,7 @@ def _classifier(file: str) -> cv2.CascadeClassifier:
     return classifier
 
 
-def _without_doubles(squares: list[FaceSquare]) -> list[FaceSquare]:
+def distinct_squares(squares: list[FaceSquare]) -> list[FaceSquare]:
     """Largest first; a square whose centre lies in a larger one is the same face seen by another cascade."""
     kept: list[FaceSquare] = []
     for square in sorted(squares, key=lambda one: -one.side):
@@ -122,24 +141,12 @@ def sample_square(
 ) -> UInt8[np.ndarray, "{size} {size} C"]:
     """A crop of a picture, bilinear; `border` is OpenCV's way to go on beyond the picture's edge.
 
-    Where a crop's pixel covers more than two of the picture's, the crop's surroundings are averaged down first, so that nothing aliases.
+    Where a crop's pixel covers more than two of the picture's, the crop is sampled more finely and averaged, so that nothing aliases.
     """
-    if np.hypot(*transform[:, 0]) > 2 * size:
-        picture, transform = _averaged(picture, transform, size)
+    step = float(np.hypot(*transform[:, 0])) / size  # px of the picture to one of the crop
+    finer = math.ceil(step / SAMPLE_STEP_PX) if step > LARGEST_STEP_PX else 1
     # OpenCV counts pixel centres from 0, ours lie at +0.5
-    to_picture = np.concatenate([transform[:, :2] / size, transform[:, 2:] + transform[:, :2].sum(axis=1, keepdims=True) * 0.5 / size - 0.5], axis=1)
-    return cv2.warpAffine(picture, to_picture, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
-
-
-def _averaged(picture: np.ndarray, transform: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture that the crop needs, at about 1.5 px for each of the crop's, and the transform into it."""
-    corners = transform[:, 2:] + transform[:, :2] @ np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
-    height, width = picture.shape[:2]
-    left, top = np.clip(np.floor(corners.min(axis=1)) - 2, 0, [width - 1, height - 1]).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=1)) + 2, [left + 1, top + 1], [width, height]).astype(int)
-    shrink = 1.5 * size / np.hypot(*transform[:, 0])
-    part = np.ascontiguousarray(picture[top:bottom, left:right])
-    new_width, new_height = max(1, round((right - left) * shrink)), max(1, round((bottom - top) * shrink))
-    scale = np.array([new_width / (right - left), new_height / (bottom - top)])
-    moved = np.concatenate([transform[:, :2], transform[:, 2:] - np.array([[left], [top]])], axis=1) * scale[:, None]
-    return cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA), moved
+    linear = transform[:, :2] / (finer * size)
+    to_picture = np.concatenate([linear, transform[:, 2:] + linear.sum(axis=1, keepdims=True) * 0.5 - 0.5], axis=1)
+    crop = cv2.warpAffine(picture, to_picture, (finer * size, finer * size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
+    return crop if finer == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)

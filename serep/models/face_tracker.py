@@ -1,16 +1,18 @@
 """Follows one face through a video with the capture network: crops, looks, and searches again when the face is lost."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 
-from serep.models.capture_network import CaptureNetwork
-from serep.models.face_boxes import FaceSquare, crop_transform, find_faces, from_crop, landmark_square, sample_square
+from serep.models.engine import Engine
+from serep.models.face_boxes import FaceSquare, crop_transform, distinct_squares, find_faces, find_faces_of_side, from_crop, landmark_square, sample_square
+
+logger = logging.getLogger(__name__)
 
 RECENTRINGS = 2  # how often a frame is looked at again in its own crop
 CANDIDATES = 3  # faces found by the cascades that the network is asked about, the largest first
@@ -65,13 +67,14 @@ class Sighting:
 class FaceTracker:
     """Give it frames in order; it remembers where the face was."""
 
-    def __init__(self, network: CaptureNetwork, settings: TrackingSettings):
-        self._network, self._settings = network, settings
-        self._device = next(network.parameters()).device
+    def __init__(self, engine: Engine, settings: TrackingSettings):
+        self._engine, self._settings = engine, settings
         self._square: FaceSquare | None = None
         self._lost = 0  # frames since the face was last seen
         self._presence = 1.0  # of the last sighting
         self._unverified = 0  # frames since the cascades last looked
+        self._frame = 0  # number of the next frame
+        self.most_faces = 0  # that one frame was seen to show when it was searched
 
     def follow(self, frames: UInt8[np.ndarray, "T H W 3"] | Sequence[UInt8[np.ndarray, "H W 3"]]) -> list[Sighting | None]:
         """One sighting per frame; None where no face was found."""
@@ -88,8 +91,9 @@ class FaceTracker:
                     sightings.append(self._seen(sighting))
                 if len(sightings) > start:
                     continue  # a frame that failed after others is looked at again, from the square of the frame just before it
-            found = self._search(frames[start])
+            found = self._search(frames[start], self._frame + start)
             sightings.append(self._missed() if found is None else self._seen(found))
+        self._frame += len(frames)
         return sightings
 
     def _seen(self, sighting: Sighting) -> Sighting:
@@ -110,18 +114,25 @@ class FaceTracker:
         region = np.ascontiguousarray(frame[top:max(bottom, top + 1), left:max(right, left + 1)])
         if min(region.shape[:2]) < 2:
             return
-        nearby = [FaceSquare(np.add(square.centre, (left, top)), square.side) for square in find_faces(region, thorough=False)[:1]]
+        nearby = [FaceSquare(np.add(square.centre, (left, top)), square.side) for square in find_faces_of_side(region, self._square.side)[:1]]
         if nearby and Sighting.distance(nearby[0], self._square) > DISAGREEMENT:
             here, there = self._look_closely([frame, frame], [self._square, nearby[0]])
             if there.is_face(self._settings.presence_threshold) and there.presence > here.presence:
                 self._square = landmark_square(there.landmarks)
 
-    def _search(self, frame: UInt8[np.ndarray, "H W 3"]) -> Sighting | None:
+    def _search(self, frame: UInt8[np.ndarray, "H W 3"], number: int) -> Sighting | None:
+        """The largest of the faces that the cascades find and the network confirms."""
         squares = find_faces(frame, thorough=self._lost % self._settings.thorough_every == 0)[:CANDIDATES]
         if not squares:
             return None
-        looks = self._look_closely([frame] * len(squares), squares)
-        return next((look for look in looks if look.is_face(self._settings.presence_threshold)), None)
+        faces = [look for look in self._look_closely([frame] * len(squares), squares) if look.is_face(self._settings.presence_threshold)]
+        if not faces:
+            return None
+        count = len(distinct_squares([landmark_square(face.landmarks) for face in faces]))
+        if count > max(self.most_faces, 1):
+            logger.warning("frame %d shows %d faces: the largest is captured. Cut the others off if it is not the one", number, count)
+        self.most_faces = max(self.most_faces, count)
+        return max(faces, key=lambda face: landmark_square(face.landmarks).side)
 
     def _look_closely(self, frames: np.ndarray | Sequence[np.ndarray], squares: list[FaceSquare]) -> list[Sighting]:
         """Looks, and looks again where the face is not in the middle of its crop."""
@@ -136,15 +147,13 @@ class FaceTracker:
         return sightings
 
     def _look(self, frames: np.ndarray | Sequence[np.ndarray], squares: list[FaceSquare]) -> list[Sighting]:
-        size = self._network.image_size
+        size = self._engine.image_size
         transforms = [crop_transform(square.centre, square.side * self._settings.crop_scale, 0.0) for square in squares]
-        crops = np.stack([sample_square(frame, transform, size, border=cv2.BORDER_CONSTANT) for frame, transform in zip(frames, transforms, strict=True)])
-        with torch.inference_mode():
-            output = self._network(images_to_network(crops, self._device))
-            codes, landmarks = output.codes.cpu().numpy(), output.landmarks.cpu().numpy().astype(np.float64)
-            presence = output.presence.sigmoid().cpu().numpy()
+        seen = self._engine(np.stack([sample_square(frame, transform, size, border=cv2.BORDER_CONSTANT)
+                                      for frame, transform in zip(frames, transforms, strict=True)]))
+        places = seen.landmarks.astype(np.float64)
         return [Sighting(code, from_crop(points, transform), square, float(share))
-                for code, points, transform, square, share in zip(codes, landmarks, transforms, squares, presence, strict=True)]
+                for code, points, transform, square, share in zip(seen.codes, places, transforms, squares, seen.presence, strict=True)]
 
 
 def _moved_square(sighting: Sighting) -> FaceSquare:
@@ -152,8 +161,3 @@ def _moved_square(sighting: Sighting) -> FaceSquare:
     seen = landmark_square(sighting.landmarks)
     side = float(np.clip(seen.side, 0.6 * sighting.square.side, 1.6 * sighting.square.side))
     return FaceSquare(seen.centre, side)
-
-
-def images_to_network(images: UInt8[np.ndarray, "B S S 3"], device: torch.device) -> torch.Tensor:
-    """uint8 crops as the network reads them: (B, 3, S, S) in 0..1, channels last in memory."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255.0)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 FACING_CAMERA = np.diag([1.0, -1.0, -1.0])  # face axes (y up, z out of the face) to OpenCV's camera axes, for a face that looks straight at the camera
 MAX_TURN_DEG, MAX_REPROJECTION = 100.0, 0.25  # poses that turn further, or miss the landmarks by a larger share of their extent, are not believed
 KEEP_WITHIN = 1.05  # the pose next to the previous one is kept while its error is at most this many times that of the best
+SAME_POSE_DEG = 5.0  # two starts that differ by less lead to the same pose
 STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-8)
 
 
@@ -30,7 +31,10 @@ def solve_head_pose(
     # Turned to the camera's axes the face is near the identity, far from where rotation vectors become singular.
     points, pixels = np.ascontiguousarray(mesh_landmarks @ FACING_CAMERA.T), np.ascontiguousarray(landmarks, np.float64)
     kept = None if previous is None else _refine(points, pixels, intrinsics, previous[:3, :3] @ FACING_CAMERA.T, previous[:3, 3])
-    fresh = _global(points, pixels, intrinsics)
+    start = _global_start(points, pixels, intrinsics)
+    if kept is not None and start is not None and _turn_deg(start[0], kept[0][:3, :3] @ FACING_CAMERA.T) < SAME_POSE_DEG:
+        return kept[0]
+    fresh = None if start is None else _refine(points, pixels, intrinsics, *start)
     if kept is not None and (fresh is None or kept[1] <= KEEP_WITHIN * fresh[1]):
         return kept[0]
     if fresh is not None:
@@ -38,12 +42,17 @@ def solve_head_pose(
     return previous if previous is not None else _facing(points, pixels, intrinsics)
 
 
-def _global(points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray) -> tuple[np.ndarray, float] | None:
+def _global_start(points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rotation and translation of least algebraic error, near the pose of least error in the picture."""
     try:
         solved, rotation, translation = cv2.solvePnP(points, pixels, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
     except cv2.error:  # degenerate input, such as landmarks that all coincide
         return None
-    return _refine(points, pixels, intrinsics, cv2.Rodrigues(rotation)[0], translation[:, 0]) if solved else None
+    return (cv2.Rodrigues(rotation)[0], translation[:, 0]) if solved else None
+
+
+def _turn_deg(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.degrees(np.arccos(np.clip(0.5 * (np.sum(one * other) - 1), -1, 1))))
 
 
 def _refine(points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -75,4 +84,16 @@ def _facing(points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray) -> n
 def _pose(turn: np.ndarray, translation: np.ndarray) -> np.ndarray:
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = turn @ FACING_CAMERA, translation
+    return pose
+
+def pose_to_numbers(pose: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "6"]:
+    """Rotation vector from a face that looks at the camera, direction and logarithm of the distance: all smooth, all of unit scale."""
+    x, y, z = pose[:3, 3]
+    return np.concatenate([cv2.Rodrigues(pose[:3, :3] @ FACING_CAMERA.T)[0][:, 0], [x / z, y / z, np.log(z)]])
+
+
+def pose_from_numbers(numbers: Float[np.ndarray, "6"]) -> Float[np.ndarray, "4 4"]:
+    pose, distance = np.eye(4), np.exp(numbers[5])
+    pose[:3, :3] = cv2.Rodrigues(numbers[:3])[0] @ FACING_CAMERA
+    pose[:3, 3] = distance * np.array([numbers[3], numbers[4], 1.0])
     return pose

@@ -3,7 +3,7 @@
 Kinds, from plain to learned:
 displacement_pca   linear 3DMM: fixed displacements for everybody
 gradient_pca       principal deformation gradients, measured on the mesh, solved on each neutral
-gradient_fit       the same basis, but the code is fitted through the subject's own rig (factor analysis with known loadings)
+gradient_fit       gradients and displacements mixed as the people show it; the code is fitted through the subject's own rig (factor analysis with known loadings)
 neural             gradient_fit as the linear path of ExpressionEncoder, IdentityEncoder and MeshDecoder
 """
 from __future__ import annotations
@@ -156,8 +156,11 @@ class GradientModel(SemanticModel):
         # The last neutral is remembered: a subject is encoded and then posed.
         key = neutral.vertices.tobytes()
         if self._last_bound is None or self._last_bound[0] != key:
-            self._last_bound = (key, solve_modes(neutral, self.modes.cpu().numpy(), self.topology.fixed))
+            self._last_bound = (key, self._solve(neutral))
         return self._last_bound[1]
+
+    def _solve(self, neutral: Mesh) -> np.ndarray:
+        return solve_modes(neutral, self.modes.cpu().numpy(), self.topology.fixed)
 
 
 class GradientPca(GradientModel):
@@ -176,7 +179,8 @@ class GradientPca(GradientModel):
 class GradientFit(GradientModel):
     """The code comes from the most probable coefficients of the subject's own rig, so the subject's shape is accounted for, not encoded.
 
-    Modes are ordered and scaled in mm: coefficient k has the root mean square `mode_deviation[k]` over the training set and moves the mean
+    Each mode has a part made of deformation gradients, solved on the neutral, and one of displacements, the same on everybody: how much an
+    expression changes with the shape of a face is learned from the people, not assumed. Modes are ordered and scaled in mm: coefficient k has the root mean square `mode_deviation[k]` over the training set and moves the mean
     training face by that much. The code is a rotation of the first Z coefficients, chosen so that all its numbers have the same variance:
     a distance between codes means millimetres in every direction, and no number holds only the noise of the last modes.
     """
@@ -185,9 +189,14 @@ class GradientFit(GradientModel):
 
     def __init__(self, topology: FaceTopology, *, code_size: int, gradient_modes: int, shape_modes: int = 0):
         super().__init__(topology, code_size=code_size, gradient_modes=gradient_modes, shape_modes=shape_modes)
+        self.register_buffer("displacement_modes", torch.zeros(gradient_modes, 3 * len(topology.template), dtype=torch.float16))
         self.register_buffer("mode_deviation", torch.ones(gradient_modes))
         self.register_buffer("tolerance", torch.zeros(()))
         self.encoder: torch.nn.Module = LinearMap(gradient_modes, code_size)
+
+    def _solve(self, neutral: Mesh) -> np.ndarray:
+        basis = super()._solve(neutral)
+        return basis + self.displacement_modes.cpu().numpy().astype(np.float32).reshape(basis.shape)
 
     def fit(self, neutral: Mesh, expressive: Float[np.ndarray, "B V 3"]) -> Float[np.ndarray, "B K"]:
         """The most probable coefficients of expressive meshes on their neutral's basis, float64."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from serep.geometry.mesh import Mesh, vertex_normals
 from serep.render.compiled import compiled
 from serep.render.rasteriser import cover
 
-PICTURE_PX = 256
-BIAS = 1.5
+PICTURE_PX = 160
+BIAS = 2.0
 """mm by which a vertex must lie behind the nearest surface to count as hidden: about the size of a picture's pixel on a head."""
 
 
@@ -32,39 +32,71 @@ def _add_visible(
         x, y, open_share = x - column, y - row, 0.0
         for i in range(2):
             for j in range(2):
-                r, c = min(max(row + i, 0), height - 1), min(max(column + j, 0), width - 1)
-                if depth[r, c] <= points[v, 2] + bias:
+                r, c = row + i, column + j
+                if r < 0 or c < 0 or r >= height or c >= width or depth[r, c] <= points[v, 2] + bias:
                     open_share += (y if i else 1.0 - y) * (x if j else 1.0 - x)
         seen[v] += cosine * open_share
 
 
-def ambient_occlusion(mesh: Mesh, *, rays: int, floor: float | Float[np.ndarray, " V"]) -> Float[np.ndarray, " V"]:
+@compiled
+@no_type_check
+def seen_along(vertices, frame, centre, pixels_per_mm, middle, nearest):
+    """Columns and rows on a picture taken along a frame's third axis from afar, and how near each vertex is (positive, as `cover` wants it)."""
+    points = np.empty_like(vertices)
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0] - centre[0], vertices[v, 1] - centre[1], vertices[v, 2] - centre[2]
+        points[v, 0] = (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z) * pixels_per_mm + middle
+        points[v, 1] = (frame[1, 0] * x + frame[1, 1] * y + frame[1, 2] * z) * pixels_per_mm + middle
+        points[v, 2] = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z + nearest
+    return points
+
+
+def ambient_occlusion(
+    mesh: Mesh,
+    *,
+    rays: int,
+    floor: float | Float[np.ndarray, " V"],
+    blockers: Int[np.ndarray, "G 3"] | None = None,
+    closed: Bool[np.ndarray, " G"] | None = None,
+    centre: Float[np.ndarray, " 3"] | None = None,
+    reach: float | None = None,
+) -> Float[np.ndarray, " V"]:
     """Cosine-weighted share of the sky that each vertex sees, never under `floor` (float32).
 
     One parallel depth picture per direction stands for one ray of every vertex: `rays` directions, even over the whole sphere (a Fibonacci spiral).
     The floor may differ by vertex: baked with the mouth shut, teeth would stay black in an open one.
+    Only `blockers` (by default all faces) within `reach` mm of `centre` (by default everywhere) shade; beyond, the sky is open.
+    `closed` (of the blockers) is the scene's.
     """
     if rays < 1:
         raise ValueError(f"ambient occlusion needs at least one ray, got {rays}")
     vertices, faces = np.ascontiguousarray(mesh.vertices), np.ascontiguousarray(mesh.faces)
     normals = np.ascontiguousarray(vertex_normals(vertices, faces))
-    centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    radius = float(np.linalg.norm(vertices - centre, axis=1).max())
+    centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2 if centre is None else centre
+    farthest = float(np.linalg.norm(vertices - centre, axis=1).max())
+    radius = farthest if reach is None else min(reach, farthest)
+    blocking = faces if blockers is None else np.ascontiguousarray(blockers, np.int32)
+    one_sided = np.zeros(len(blocking), bool) if closed is None else closed
     pixel = 2 * radius / (PICTURE_PX - 2)
     seen, whole = np.zeros(len(vertices)), np.zeros(len(vertices))
-    owners = np.zeros((PICTURE_PX, PICTURE_PX), np.int32)
+    owners, depth = np.empty((PICTURE_PX, PICTURE_PX), np.int32), np.empty((PICTURE_PX, PICTURE_PX), np.float32)
+    centre = np.asarray(centre, np.float64)
     for direction in sphere_directions(rays):
-        side = np.cross(direction, [0.0, 1.0, 0.0] if abs(direction[1]) < 0.9 else [1.0, 0.0, 0.0])
-        side /= np.linalg.norm(side)
-        frame = np.stack([side, np.cross(side, direction), direction])
-        points = (vertices - centre) @ frame.T
-        points[:, :2] = points[:, :2] / pixel + PICTURE_PX / 2
-        points[:, 2] += 2 * radius  # positive and larger when nearer to the light, as `cover` wants it
-        depth = np.zeros((PICTURE_PX, PICTURE_PX), np.float32)
-        cover(points, faces, depth, owners)
+        frame = facing_frame(direction)
+        points = seen_along(vertices, frame, centre, 1 / pixel, PICTURE_PX / 2, 2 * farthest)
+        depth[:] = 0
+        cover(points, blocking, one_sided, depth, owners)
         _add_visible(points, normals, direction, depth, BIAS, seen, whole)
     share = np.where(whole > 0, seen / np.maximum(whole, 1e-12), 1.0)
     return np.maximum(share, floor).astype(np.float32)
+
+
+def facing_frame(direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
+    """Rows: columns, rows and nearness of a picture seen from this direction, on which outsides turn as on a camera's."""
+    x, y, z = direction
+    side = np.array([-z, 0.0, x]) if abs(y) < 0.9 else np.array([0.0, z, -y])  # across it and an axis
+    a, b, c = side / np.sqrt(side @ side)
+    return np.array([[a, b, c], [b * z - c * y, c * x - a * z, a * y - b * x], [x, y, z]])
 
 
 def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:

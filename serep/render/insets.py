@@ -14,8 +14,8 @@ EYES = {"eye_left": (LEFT_EYE_IDS, (263, 362)), "eye_right": (RIGHT_EYE_IDS, (33
 """Landmarks of both lids, and the corners: these stay where they are when the eye shuts."""
 BALL_SHARE = 0.43
 """Radius of an eyeball over the distance of its corners."""
-RINGS_DEG = (5.0, 9.0, 11.0, 19.0, 26.5, 29.5, 40.0, 55.0, 75.0, 90.0)
-PUPIL_DEG, IRIS_DEG, SKIRT = 10.0, 28.0, 1.7
+RINGS_DEG = (5.5, 10.5, 12.5, 20.0, 28.5, 33.5, 42.0, 55.0, 75.0, 90.0)
+PUPIL_DEG, IRIS_DEG, SKIRT = 11.5, 31.0, 1.7
 """The last ring is drawn out to SKIRT radii: a dark plate behind gaps between lids and ball."""
 SEGMENTS = 20
 BAG = ((1.15, 3.0), (1.10, 14.0), (0.75, 32.0), (0.05, 40.0))

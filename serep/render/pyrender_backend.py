@@ -7,10 +7,10 @@ import logging
 import numpy as np
 
 from serep.render.opengl import import_pyrender, open_context
-from serep.render.rasteriser import SUPERSAMPLING, projected, seen_from_behind
-from serep.render.renderer import Layers, check_scene, resolve, sample_intrinsics
+from serep.render.rasteriser import SUPERSAMPLING, projected, sides_and_labels
+from serep.render.renderer import Layers, check_scene, closed_faces, face_labels, resolve, sample_intrinsics
 from serep.render.scene import Scene
-from serep.render.shading import INSIDE_COLOUR, lit_colours
+from serep.render.shading import INSIDE_SHARE, lit_colours
 
 logger = logging.getLogger(__name__)
 NEAR, FAR = 50.0, 20_000.0
@@ -54,8 +54,8 @@ def _framebuffer_without_multisampling(pyrender):
             width, height = self._main_fb_dims
             GL.glBindFramebuffer(GL.GL_READ_FRAMEBUFFER, self._main_fb)
             GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
-            colour, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
-            GL.glReadPixels(0, 0, width, height, GL.GL_RGB, GL.GL_UNSIGNED_BYTE, colour)
+            colour, depth = np.empty((height, width, 4), np.uint8), np.empty((height, width), np.float32)
+            GL.glReadPixels(0, 0, width, height, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, colour)
             GL.glReadPixels(0, 0, width, height, GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, depth)
             return colour, depth
 
@@ -98,24 +98,23 @@ class PyrenderRenderer:
         }
 
     def _gl_scene(self, scene: Scene):
-        """Triangles seen from behind use a second, dark copy of the vertices, so that culling can stay off."""
+        """Triangles seen from behind have dark vertices of their own, so that culling can stay off. Labels travel as opacity, which is not blended."""
         pyrender, camera = self._pyrender, scene.camera
-        count = len(scene.vertices)
         focal_x, focal_y, centre_x, centre_y = sample_intrinsics(camera)
         gl_scene = pyrender.Scene(bg_color=[0.0, 0.0, 0.0, 0.0])
         gl_camera = pyrender.IntrinsicsCamera(focal_x, focal_y, centre_x, centre_y, znear=NEAR, zfar=FAR)
         gl_scene.add(gl_camera, pose=np.linalg.inv(GL_FROM_OPENCV @ camera.world_to_camera))
         if not len(scene.faces):
             return gl_scene
-        faces = np.ascontiguousarray(scene.faces, np.int32)
-        vertices = np.ascontiguousarray(scene.vertices, np.float64)
-        behind = seen_from_behind(projected(vertices, camera.world_to_camera, focal_x, focal_y, centre_x, centre_y, NEAR), faces)
-        colours = np.ones((2 * count, 4), np.float32)
-        colours[:count, :3] = lit_colours(scene)
-        colours[count:, :3] = np.float32(INSIDE_COLOUR) / 255
-        primitive = pyrender.Primitive(
-            positions=np.tile(vertices, (2, 1)).astype(np.float32), indices=faces + np.int32(count) * behind[:, None], color_0=colours,
-            mode=pyrender.GLTF.TRIANGLES, material=self._material,
-        )  # fmt: skip
+        faces, vertices = np.ascontiguousarray(scene.faces, np.int32), np.ascontiguousarray(scene.vertices, np.float64)
+        points = projected(vertices, camera.world_to_camera, focal_x, focal_y, centre_x, centre_y, NEAR)
+        source, side, label, triangles = sides_and_labels(points, faces, face_labels(scene), closed_faces(scene))
+        if not len(triangles):
+            return gl_scene
+        colours = np.empty((len(source), 4), np.float32)
+        colours[:, :3] = lit_colours(scene)[source] * np.array([1.0, INSIDE_SHARE], np.float32)[side, None]
+        colours[:, 3] = np.float32(label) / 255
+        primitive = pyrender.Primitive(positions=vertices[source].astype(np.float32), indices=triangles, color_0=colours, mode=pyrender.GLTF.TRIANGLES,
+                                       material=self._material)
         gl_scene.add(pyrender.Mesh(primitives=[primitive]))
         return gl_scene

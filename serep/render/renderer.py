@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from serep.geometry.camera import Camera
 from serep.render.rasteriser import SUPERSAMPLING, average_down
-from serep.render.scene import Scene
+from serep.render.scene import LABELS, Scene
 
 logger = logging.getLogger(__name__)
 BACKENDS = ("numba", "pyrender")
@@ -26,6 +26,8 @@ class Layers:
     """255 where at least half of the pixel is covered, else 0."""
     depth: Float[np.ndarray, "H W"]
     """mm along the camera's axis to the nearest sample (float32); 0 where empty."""
+    labels: UInt8[np.ndarray, "H W"]
+    """What the nearest sample belongs to, as an index of `scene.LABELS`; 0 where empty."""
 
 
 @runtime_checkable
@@ -77,10 +79,16 @@ def check_scene(scene: Scene, size_px: int) -> None:
     if camera.intrinsics[0, 1] != 0:
         raise ValueError(f"cameras with skew cannot be drawn, got intrinsics[0, 1] = {camera.intrinsics[0, 1]}; use a camera without skew")
     lengths = {len(look.albedo), len(look.specular), len(look.shininess), len(scene.ambient_occlusion)}
+    lengths |= set() if scene.lamp_share is None else {len(scene.lamp_share)}
     if lengths != {count}:
         raise ValueError(f"appearance and ambient occlusion must have one row for each of the {count} vertices, got lengths {sorted(lengths)}")
     if len(scene.faces) and not 0 <= scene.faces.min() <= scene.faces.max() < count:
         raise ValueError(f"faces name the vertices {scene.faces.min()} to {scene.faces.max()}, but there are only 0 to {count - 1}")
+    if scene.labels is not None and (len(scene.labels) != len(scene.faces) or (len(scene.labels) and scene.labels.max() >= len(LABELS))):
+        raise ValueError(f"labels must be one of the numbers 0 to {len(LABELS) - 1} for each of the {len(scene.faces)} faces, "
+                         f"got {len(scene.labels)} up to {scene.labels.max() if len(scene.labels) else 0}")
+    if scene.closed is not None and len(scene.closed) != len(scene.faces):
+        raise ValueError(f"closed must have one value for each of the {len(scene.faces)} faces, got {len(scene.closed)}")
     if not np.isfinite(scene.vertices).all():
         raise ValueError(f"{(~np.isfinite(scene.vertices).all(axis=1)).sum()} of {count} vertices are not finite; leave such a mesh out")
 
@@ -91,9 +99,20 @@ def sample_intrinsics(camera: Camera) -> tuple[float, float, float, float]:
 
 
 def resolve(samples: np.ndarray, buffer: np.ndarray, *, scale: float, shift: float, empty: float, size_px: int) -> Layers:
-    """The picture from its samples (see `average_down`); every backend ends with this."""
+    """The picture from its samples, red, green, blue and label (see `average_down`); every backend ends with this."""
     rgb = np.zeros((size_px, size_px, 3), np.uint8)
     mask = np.zeros((size_px, size_px), np.uint8)
     depth = np.zeros((size_px, size_px), np.float32)
-    average_down(samples, buffer, scale, shift, empty, rgb, mask, depth)
-    return Layers(rgb, mask, depth)
+    labels = np.zeros((size_px, size_px), np.uint8)
+    average_down(samples, buffer, scale, shift, empty, rgb, mask, depth, labels)
+    return Layers(rgb, mask, depth, labels)
+
+
+def closed_faces(scene: Scene) -> Bool[np.ndarray, " F"]:
+    """The scene's closed triangles, or none."""
+    return np.zeros(len(scene.faces), bool) if scene.closed is None else scene.closed
+
+
+def face_labels(scene: Scene) -> UInt8[np.ndarray, " F"]:
+    """The scene's labels, or skin everywhere."""
+    return np.full(len(scene.faces), LABELS.index("skin"), np.uint8) if scene.labels is None else np.ascontiguousarray(scene.labels, np.uint8)

@@ -1,18 +1,14 @@
 """Random light and cameras, within ranges that the caller gives. Everything is drawn from the `rng` handed in, so a seed is a scene."""
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 from jaxtyping import Float
 
-from serep.faces.regions import ball_centre
 from serep.faces.topology import FaceTopology
 from serep.geometry.camera import Camera, project
-from serep.render.appearance import sample_appearance
+from serep.render.ranges import SceneRanges
 from serep.render.scene import Light
 
-__all__ = ["SceneRanges", "occlusion_floor", "sample_appearance", "sample_camera", "sample_gaze", "sample_light", "sink_inner_parts", "turn_eyes"]
 HEAD_CENTRE = 75.0
 """mm from the landmarks' mean back to the axis about which a head turns."""
 HEAD_SIZE = 260.0
@@ -21,51 +17,6 @@ EYE_SINK, MOUTH_SINK = 0.8, 8.0
 """mm by which `sink_inner_parts` moves."""
 SH_CONSTANT, SH_LINEAR, SH_QUADRATIC = 0.282095, 0.488603, 1.092548
 """Normalisation of the real spherical harmonics of order 0, 1 and (about) 2."""
-
-
-@dataclass(frozen=True)
-class SceneRanges:
-    """Bounds of what is drawn at random; the values are the project's parameters. Angles in degrees, light in units of `Light`."""
-
-    yaw_max_deg: float
-    """Largest turn to either side; triangular distribution with its peak at 0, as are pitch and roll."""
-    pitch_max_deg: float
-    roll_max_deg: float
-    view_min_deg: float
-    """Field of view that a whole head fills: small is a telephoto from afar, large a selfie."""
-    view_max_deg: float
-    margin_min: float
-    """Picture side over the side of the square around the projected landmarks."""
-    margin_max: float
-    shift_max: float
-    """Largest shift of that square, as a share of the picture's side."""
-    gaze_max_deg: float
-    surroundings_min: float
-    """Mean light from all around."""
-    surroundings_max: float
-    surroundings_contrast: float
-    """Largest difference between the bright and the dark side of the surroundings, 0..1."""
-    lamp_min: float
-    lamp_max: float
-    lamp_azimuth_max_deg: float
-    """Largest angle of the lamp from the front, to the sides."""
-    lamp_elevation_min_deg: float
-    lamp_elevation_max_deg: float
-    tint: float
-    """Standard deviation of the light's warmth (log ratio of red to blue, halved)."""
-
-    def __post_init__(self) -> None:
-        for low, high in (("view_min_deg", "view_max_deg"), ("margin_min", "margin_max"), ("surroundings_min", "surroundings_max"),
-                          ("lamp_min", "lamp_max"), ("lamp_elevation_min_deg", "lamp_elevation_max_deg")):  # fmt: skip
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} = {getattr(self, low)} exceeds {high} = {getattr(self, high)}; swap them")
-        for field in fields(self):
-            if field.name != "lamp_elevation_min_deg" and getattr(self, field.name) < 0:
-                raise ValueError(f"{field.name} must not be negative, got {getattr(self, field.name)}")
-        if self.view_min_deg <= 0 or self.view_max_deg >= 120 or self.margin_min <= 0:
-            raise ValueError(
-                f"fields of view must lie within 0 and 120 degrees, margins over 0; got {self.view_min_deg} to {self.view_max_deg}, {self.margin_min}"
-            )
 
 
 def sample_light(ranges: SceneRanges, *, rng: np.random.Generator) -> Light:
@@ -127,29 +78,30 @@ def sample_gaze(ranges: SceneRanges, *, rng: np.random.Generator) -> Float[np.nd
     return np.radians([_peaked(ranges.gaze_max_deg, rng=rng), _peaked(ranges.gaze_max_deg, rng=rng) * 0.6])
 
 
-def turn_eyes(vertices: Float[np.ndarray, "V 3"], topology: FaceTopology, gaze: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "V 3"]:
-    """The same head with each eyeball turned about its own centre; topologies without eyes come back as they are."""
-    rotation, turned = turn(gaze[0], 1) @ turn(gaze[1], 0), vertices.copy()
-    for part, name in enumerate(topology.part_names):
-        ball = topology.parts == part
-        if name in ("eye_left", "eye_right") and ball.any():
-            centre = ball_centre(vertices[ball])
-            turned[ball] = (vertices[ball] - centre) @ rotation.T + centre
-    return turned
-
-
 def sink_inner_parts(vertices: Float[np.ndarray, "V 3"], topology: FaceTopology, camera: Camera) -> Float[np.ndarray, "V 3"]:
     """The same head with eyes, teeth and mouth moved away from the camera along its rays.
 
-    They are drawn at the same pixels, but never through shut lids or pressed lips. Behind the lips everything moves alike, so that teeth stay
-    before the tongue; what leaves the mouth (the tongue) moves less and less.
+    They are drawn at the same pixels, but never through shut lids or pressed lips.
     """
     lips = topology.landmarks(vertices)[topology.landmark_rows((13, 14)), 2].mean()
-    behind = np.clip((lips + 4.0 - vertices[:, 2]) / 8.0, 0, 1)
     depth = np.zeros(len(vertices))
     for part, name in enumerate(topology.part_names):
         if name != "skin":
-            depth += (topology.parts == part) * (EYE_SINK if name.startswith("eye") else MOUTH_SINK * behind)
+            rows = topology.parts == part
+            depth[rows] = EYE_SINK if name.startswith("eye") else mouth_depths(vertices[rows], lips)
+    return sunk(vertices, depth, camera)
+
+
+def mouth_depths(vertices: Float[np.ndarray, "V 3"], lips: float) -> Float[np.ndarray, " V"]:
+    """How far (mm) to sink each vertex of teeth, tongue and mouth; `lips` is the lips' z.
+
+    Behind the lips everything moves alike, so that teeth stay before the tongue; what leaves the mouth (the tongue) moves less and less.
+    """
+    return MOUTH_SINK * np.clip((lips + 4.0 - vertices[:, 2]) / 8.0, 0, 1)
+
+
+def sunk(vertices: Float[np.ndarray, "V 3"], depth: Float[np.ndarray, " V"], camera: Camera) -> Float[np.ndarray, "V 3"]:
+    """Vertices moved away from the camera along its rays."""
     rays = vertices - camera.centre
     return vertices + rays * (depth / np.linalg.norm(rays, axis=1))[:, None]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from serep.geometry.camera import Camera
+
+LABELS = ("background", "skin", "eye_left", "eye_right", "mouth_inside", "teeth", "lips", "brows", "hair", "clothes", "glasses", "occluder")
+"""What the numbers of `Scene.labels` and `Layers.labels` mean; left and right are the subject's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One picture to draw. Triangles are counter-clockwise seen from outside; their insides are drawn too, in one very dark colour."""
+    """One picture to draw. Triangles are counter-clockwise seen from outside; their insides are drawn too, darker."""
 
     vertices: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
@@ -44,3 +47,9 @@ class Scene:
     """Share of the sky that a vertex sees, 0..1."""
     light: Light
     camera: Camera
+    labels: UInt8[np.ndarray, " F"] | None = None
+    """What each triangle is, as an index of LABELS; None: all is skin."""
+    closed: Bool[np.ndarray, " F"] | None = None
+    """Triangles of closed surfaces, whose inside no camera sees: left out when seen from behind, which saves time. None: there are none."""
+    lamp_share: Float[np.ndarray, " V"] | None = None
+    """Share of the lamp that a vertex sees, 0..1; None: nothing casts a shadow."""

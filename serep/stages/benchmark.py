@@ -32,7 +32,7 @@ def main() -> None:
         scores: dict[str, list[VideoScore]] = {OURS: [], NEUTRAL: [], FLOOR: []}
         found, rows, vertex_errors = [], [], {OURS: [], NEUTRAL: []}
         examples: dict[str, list[np.ndarray]] = {"images": [], "predicted": [], "reference": [], "view": []}
-        example_film = np.zeros((0, 0, 0, 3), np.uint8)
+        example_film, example_capture = np.zeros((0, 0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.float32)
         for person in range(min(params.people, len(heads.neutrals))):
             own = np.flatnonzero(heads.expression_subject == person)[: params.expressions]
             neutral = heads.neutrals[person].astype(np.float64)
@@ -46,6 +46,7 @@ def main() -> None:
             for view, frames in filmed.items():
                 captured = CaptureStream(model, target=target, fps=params.fps).push(frames)
                 found.append(captured.found)
+                example_capture = captured.vertices if person == 0 and view == "front" else example_capture
                 still = np.broadcast_to(neutral, truth.shape)
                 for method, predicted in ((OURS, captured.vertices.astype(np.float64)), (NEUTRAL, still), (FLOOR, exact)):
                     errors = region_errors(predicted, truth, protocol, mode="fixed")
@@ -66,6 +67,7 @@ def main() -> None:
             folder.mkdir(parents=True)
             pq.write_table(pa.Table.from_pylist(rows), folder / "per_frame.parquet")
             (folder / "examples.npz").write_bytes(npz_bytes({key: np.array(value) for key, value in examples.items()}))
+            (folder / "capture.npz").write_bytes(npz_bytes({"vertices": example_capture}))
             (folder / "vertex_errors.npz").write_bytes(npz_bytes({method: np.mean(value, axis=0) for method, value in vertex_errors.items()}))
             with VideoWriter(folder / "sequence.mp4", fps=params.fps, size=(params.size_px, params.size_px)) as video:
                 for frame in example_film:

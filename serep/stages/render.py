@@ -1,11 +1,14 @@
 """DVC stage `render`: one part of the labelled images, shard by shard; a killed run goes on where it stopped."""
+import os
 import sys
 
 from serep.config import build
 from serep.render.sampling import SceneRanges
 from serep.stages._stage import stage, worker_count
+from serep.synthesis.codes import CodeMix
 from serep.synthesis.parts import draw_part
 from serep.synthesis.plan import PartInputs, PartPlan
+from serep.synthesis.workers import Workers
 
 
 def main(part: str) -> None:
@@ -16,9 +19,10 @@ def main(part: str) -> None:
             head_source=heads.source, head_path=run.input(heads.path), head_options=heads.reader_options())
         plan = PartPlan(
             part=part, **params.parts[part].model_dump(), seed=params.seed, size_px=params.size_px, images_per_shard=params.images_per_shard,
-            people_per_shard=params.people_per_shard, mixed_share=params.mixed_share, backend=params.backend, fallback=params.fallback,
+            people_per_shard=params.people_per_shard, codes=build(CodeMix, params.codes), backend=params.backend, fallback=params.fallback,
             ranges=build(SceneRanges, params.ranges), inputs=run.inputs)
-        drawn = draw_part(plan, inputs, paths.part(part), workers=worker_count())
+        workers = Workers(params.executor, worker_count(), os.environ.get("SEREP_DASK_ADDRESS") or params.dask_address)
+        drawn = draw_part(plan, inputs, paths.part(part), workers=workers, store=params.store)
         run.write_metrics(paths.metric(f"render_{part}"), drawn.summary())
 
 

@@ -1,11 +1,14 @@
 """DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier where real images are given."""
+import numpy as np
+
 from serep.config import build
+from serep.data.real_faces import RealFaces
 from serep.models.capture import CaptureSettings
 from serep.models.device import best_device
 from serep.models.semantic import SemanticModel
 from serep.stages._stage import stage, wanted_device, write_folder
 from serep.training.augmentation import AugmentationRanges
-from serep.training.capture_task import real_crops, train_capture
+from serep.training.capture_task import train_capture
 from serep.training.loop import save_curve
 
 
@@ -16,17 +19,18 @@ def main() -> None:
         training = params.training.model_dump()
         weights = training.pop("loss_weights")
         settings = build(CaptureSettings, params.settings)
-        crops, set_aside = real_crops(run.input(paths.real_images), image_size=training["image_size"], crop_scale=settings.tracking.crop_scale)
+        real = RealFaces.read(run.input(paths.real_faces), "train")
         model, curve = train_capture(
             [paths.part(name) for name in parts.parts_of("train")], [paths.part(name) for name in parts.parts_of("val")],
-            SemanticModel.load(run.input(paths.semantic_model(run.params.semantic.kind))), real_crops=crops if len(crops) else None, backgrounds=[],
+            SemanticModel.load(run.input(paths.semantic_model(run.params.semantic.kind))), real=real, backgrounds=[],
             augmentation=build(AugmentationRanges, params.augmentation), loss_weights=weights, settings=settings, device=best_device(wanted_device()),
             **training)
         write_folder(paths.capture, model.save)
         save_curve(paths.plots / "train_capture.csv", curve)
         run.tracker.log_curve(curve)
         last = {key: value for key, value in curve[-1].items() if key.startswith("val_")}
-        run.write_metrics(paths.metric("train_capture"), {"real_faces": len(crops), "real_files_set_aside": len(set_aside), **last})
+        run.write_metrics(paths.metric("train_capture"), {
+            "real_faces": len(real.images), "real_faces_with_landmarks": int(np.isfinite(real.landmarks).all(axis=2).any(axis=1).sum()), **last})
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from jaxtyping import Float, UInt8
 
 from serep.faces.topology import FaceTopology
 from serep.geometry.camera import Camera
-from serep.render.ambient_occlusion import ambient_occlusion
+from serep.render.portrait import Portraits, Shot
+from serep.render.ranges import SceneRanges
 from serep.render.renderer import Renderer
-from serep.render.sampling import SceneRanges, occlusion_floor, sample_appearance, sample_light, sink_inner_parts
-from serep.render.scene import Scene
+from serep.render.sampling import sample_light
 
-OCCLUSION_RAYS = 96
+GLINT = 1.0  # mm: radius of the lamp's reflection in the eyes
 BACKDROP_RANGE = (40, 150)  # sRGB levels between which the wall behind the person is shaded from top to bottom
 
 
@@ -28,15 +28,14 @@ def film(
     rng: np.random.Generator,
 ) -> dict[str, UInt8[np.ndarray, "T H W 3"]]:
     """Frames by view. The person's looks, the light and the wall are drawn once and are the same in all views."""
-    look = sample_appearance(topology, rng=rng)
-    light = sample_light(ranges, rng=rng)
-    wall = _backdrop(renderer.size_px, rng=rng)
-    occlusion = ambient_occlusion(topology.mesh(neutral), rays=OCCLUSION_RAYS, floor=occlusion_floor(topology))
+    sitter = Portraits(topology).sitter(neutral, ranges, rng=rng)
+    light, wall = sample_light(ranges, rng=rng), _backdrop(renderer.size_px, rng=rng)
     films = {}
     for view, camera in cameras.items():
+        shot = Shot(camera, light, gaze=np.zeros(2), body=np.zeros(3), shadows=True, glint=GLINT, occluder=None)
         frames = np.empty((len(performance), renderer.size_px, renderer.size_px, 3), np.uint8)
         for row, vertices in enumerate(performance):
-            layers = renderer.render(Scene(sink_inner_parts(vertices, topology, camera), topology.faces, look, occlusion, light, camera))
+            layers = renderer.render(sitter.scene(vertices, shot))
             frames[row] = np.where(layers.mask[..., None] > 0, layers.rgb, wall)
         films[view] = frames
     return films

@@ -9,40 +9,28 @@ from jaxtyping import Float, Float32
 from serep.data.heads import HeadSet, read_heads
 from serep.data.preprocess import align_neutral, neutral_problems
 from serep.data.schema import RENDER_ARRAYS
-from serep.data.shards import DrawnImages
+from serep.data.shards import DrawnImages, Recipe
 from serep.faces import open_head_model
 from serep.faces.topology import FaceTopology
 from serep.geometry.camera import project
 from serep.models.semantic import SemanticModel
-from serep.render.ambient_occlusion import ambient_occlusion
-from serep.render.insets import Insets
+from serep.render.portrait import Portraits, Sitter
 from serep.render.renderer import Renderer, open_renderer
-from serep.render.sampling import occlusion_floor, sample_appearance, sample_camera, sample_gaze, sample_light, sink_inner_parts, turn_eyes
-from serep.render.scene import Appearance, Scene
+from serep.synthesis.codes import CodeTable, draw_code
 from serep.synthesis.plan import PartInputs, PartPlan
 
 # default_rng([seed, split number, number, stream]); images have no fourth number, which NumPy takes as 0
 PEOPLE_STREAM, LOOKS_STREAM = 1, 2
-NEUTRAL_SHARE = 0.5  # of mixed codes: towards the neutral rather than towards another code, since most real frames are faint expressions
-OCCLUSION_RAYS = 96
 DRAWING_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, eq=False)
-class CodeTable:
-    """Expression codes of the training people, as the semantic model encodes them."""
-
-    codes: Float32[np.ndarray, "M Z"]
-    expression_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Pose:
-    """One image's expression: the code, the vertices that it means (mm), and the names for the index."""
+    """One image's expression: the code, the vertices that it means (mm), how it came about, and its name for the index."""
 
     code: Float32[np.ndarray, " Z"]
     vertices: Float[np.ndarray, "V 3"]
-    expression: int
+    recipe: Recipe
     expression_id: str
 
 
@@ -53,7 +41,7 @@ class Studio:
         self.plan = plan
         self.model = SemanticModel.load(inputs.semantic_model)
         self.topology: FaceTopology = self.model.topology
-        self.insets = Insets(self.topology)
+        self.portraits = Portraits(self.topology)
         self.renderer: Renderer = open_renderer(plan.backend, size_px=plan.size_px, fallback=plan.fallback)
         if plan.split == "train":
             head_model = open_head_model(inputs.head_source, inputs.head_path, **inputs.head_options)
@@ -68,7 +56,7 @@ class Studio:
     def draw(self, images: range, table: CodeTable) -> DrawnImages:
         """The images with these numbers in the part, in order; `table` is used by training parts only."""
         drawn: dict[str, list] = {layout.name: [] for layout in RENDER_ARRAYS}
-        subject_ids, expression_ids = [], []
+        subject_ids, expression_ids, recipes = [], [], []
         for local in images:
             image = self.plan.first_image + local
             self._call(image // self.plan.images_per_person)
@@ -78,28 +66,24 @@ class Studio:
                 drawn[name].append(value)
             subject_ids.append(self.cast.subject_id)
             expression_ids.append(pose.expression_id)
+            recipes.append(pose.recipe)
         arrays = {layout.name: np.asarray(drawn[layout.name]).astype(layout.dtype) for layout in RENDER_ARRAYS}
-        return DrawnImages(arrays, subject_ids, expression_ids)
+        return DrawnImages(arrays, subject_ids, expression_ids, recipes)
 
     def _call(self, visit: int) -> None:
         """Lets the person of this visit (a run of images_per_person images) come in, with a look of the visit's own."""
         if visit == self._visit:
             return
         self._visit = visit
-        neutral, drawn = self.cast.call(visit), self.insets.topology
         rng = np.random.default_rng([self.plan.seed, self.plan.split_number, visit, LOOKS_STREAM])
-        self._look: Appearance = sample_appearance(drawn, rng=rng)
-        self._occlusion = ambient_occlusion(drawn.mesh(self.insets.add(neutral)), rays=OCCLUSION_RAYS, floor=occlusion_floor(drawn))
+        self._sitter: Sitter = self.portraits.sitter(self.cast.call(visit), self.plan.ranges, rng=rng)
 
     def _photograph(self, pose: Pose, *, rng: np.random.Generator) -> dict[str, object]:
-        ranges, drawn = self.plan.ranges, self.insets.topology
         landmarks = self.topology.landmarks(pose.vertices)
-        camera = sample_camera(ranges, landmarks, size_px=self.plan.size_px, rng=rng)
-        light = sample_light(ranges, rng=rng)
-        shown = turn_eyes(self.insets.add(pose.vertices), drawn, sample_gaze(ranges, rng=rng))
-        layers = self.renderer.render(Scene(sink_inner_parts(shown, drawn, camera), drawn.faces, self._look, self._occlusion, light, camera))
+        shot = self._sitter.sample_shot(self.plan.ranges, landmarks, size_px=self.plan.size_px, rng=rng)
+        layers, camera = self.renderer.render(self._sitter.scene(pose.vertices, shot)), shot.camera
         return {"rgb": layers.rgb, "mask": layers.mask, "codes": pose.code, "landmarks": project(landmarks, camera), "intrinsics": camera.intrinsics,
-                "world_to_camera": camera.world_to_camera, "expression": pose.expression}
+                "world_to_camera": camera.world_to_camera, "expression": pose.recipe.rows[0]}
 
 
 class DrawnPeople:
@@ -115,8 +99,8 @@ class DrawnPeople:
         return neutral
 
     def pose(self, image: int, table: CodeTable, *, rng: np.random.Generator) -> Pose:
-        code, row, expression_id = draw_code(table, mixed_share=self.plan.mixed_share, rng=rng)
-        return Pose(code, self._rig.pose(code[None])[0].astype(np.float64), row, expression_id)
+        code, recipe, expression_id = draw_code(table, mix=self.plan.codes, rng=rng)
+        return Pose(code, self._rig.pose(code[None])[0].astype(np.float64), recipe, expression_id)
 
     def _draw_neutral(self, rng: np.random.Generator) -> Float[np.ndarray, "V 3"]:
         problems: list[str] = []
@@ -156,19 +140,6 @@ class HeldOutPeople:
     def pose(self, image: int, table: CodeTable, *, rng: np.random.Generator) -> Pose:
         position = image % self.plan.images_per_person
         row = int(self._rows[position])
-        return Pose(self._codes[position], self.heads.expressive[row].astype(np.float64), row, self.heads.expression_ids[row])
+        return Pose(self._codes[position], self.heads.expressive[row].astype(np.float64), Recipe("own", (row,), (1.0,)),
+                    self.heads.expression_ids[row])
 
-
-def draw_code(table: CodeTable, *, mixed_share: float, rng: np.random.Generator) -> tuple[Float32[np.ndarray, " Z"], int, str]:
-    """(code, row of the table, name): a code of the table, or one on the way from it to another or to the neutral's (zero)."""
-    row = int(rng.integers(len(table.codes)))
-    code, name = table.codes[row], table.expression_ids[row]
-    if rng.random() < mixed_share:
-        way = rng.uniform()
-        if rng.random() < NEUTRAL_SHARE:
-            other, other_name = np.zeros_like(code), "neutral"
-        else:
-            number = int(rng.integers(len(table.codes)))
-            other, other_name = table.codes[number], table.expression_ids[number]
-        code, name = ((1 - way) * code + way * other).astype(np.float32), f"{name}~{other_name}"
-    return code, row, name

@@ -1,20 +1,18 @@
-"""What the capture network is trained on, in memory: labelled renders, how often each is drawn, and crops of unlabelled photographs."""
+"""What the capture network is trained on, in memory: labelled renders, how often each is drawn, and crops of real faces."""
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from serep.data.images import image_paths, read_image
+from serep.data.real_faces import RealFaces
 from serep.data.render_dataset import RenderDataset
-from serep.models.face_boxes import crop_transform, find_faces, sample_square
-
-logger = logging.getLogger(__name__)
+from serep.models.face_boxes import crop_transform, sample_square, to_crop
+from serep.training.augmentation import AugmentationRanges
 
 OPENING_BINS, RAREST = 10, 4.0  # bins of an opening's range; a render is drawn at most this many times as often as the mean
 
@@ -50,32 +48,27 @@ def sampling_shares(openings: Float[np.ndarray, "N D"], balance: float) -> Float
     return shares / shares.mean()
 
 
-def real_crops(folder: Path, *, image_size: int, crop_scale: float) -> tuple[UInt8[np.ndarray, "N S S 3"], list[tuple[str, str]]]:
-    """Crops of the faces in all pictures below `folder`, and the files set aside, each with the reason. No labels are needed or read.
-
-    A folder without pictures gives no crops; FileNotFoundError where there is no folder.
-    """
-    crops, set_aside = [], []
-    for path in _pictures(folder):
-        try:
-            picture = read_image(path)
-        except ValueError as error:
-            set_aside.append((path.relative_to(folder).as_posix(), str(error)))
-            continue
-        squares = find_faces(picture, thorough=True)
-        if not squares:
-            set_aside.append((path.relative_to(folder).as_posix(), "no face found"))
-        for square in squares:
-            transform = crop_transform(square.centre, square.side * crop_scale, 0.0)
-            crops.append(sample_square(picture, transform, image_size, border=cv2.BORDER_REPLICATE))
-    logger.info("%s: %d faces for the domain classifier, %d files set aside", folder, len(crops), len(set_aside))
-    return (np.stack(crops) if crops else np.zeros((0, image_size, image_size, 3), np.uint8)), set_aside
+def jittered_crops(
+    faces: RealFaces, rows: Int[np.ndarray, " n"], *, image_size: int, crop_scale: float, ranges: AugmentationRanges, rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "n S S 3"], Float[np.ndarray, "n L 2"]]:
+    """Real faces moved, scaled and turned as renders are, and their landmarks as shares of the crop (NaN where not given)."""
+    images, places = np.empty((len(rows), image_size, image_size, 3), np.uint8), np.empty((len(rows), faces.landmarks.shape[1], 2), np.float32)
+    stored = faces.images.shape[1]
+    side = stored / faces.cover * crop_scale
+    for place, row in enumerate(rows):
+        centre = 0.5 * stored + ranges.shift_jitter * side * rng.standard_normal(2)
+        angle = np.radians(rng.uniform(-ranges.rotation_deg, ranges.rotation_deg))
+        transform = crop_transform(centre, side * np.exp(ranges.scale_jitter * rng.standard_normal()), angle)
+        images[place] = sample_square(faces.images[row], transform, image_size, border=cv2.BORDER_REPLICATE)
+        places[place] = to_crop(faces.landmarks[row].astype(np.float64), transform)
+    return images, places
 
 
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder} for real pictures. Make it; it may stay empty (params: paths.real_images)")
-    try:
-        return image_paths(folder)
-    except FileNotFoundError:  # its way to say that the folder holds no picture
-        return []
+def in_order(faces: RealFaces, landmark_ids: Int[np.ndarray, " L"]) -> RealFaces:
+    """The faces with their landmarks in another order; NaN for those that were never asked of anybody."""
+    place = {one: row for row, one in enumerate(faces.landmark_ids)}
+    landmarks = np.full((len(faces.images), len(landmark_ids), 2), np.nan, np.float32)
+    for row, one in enumerate(landmark_ids.tolist()):
+        if one in place:
+            landmarks[:, row] = faces.landmarks[:, place[one]]
+    return replace(faces, landmarks=landmarks, landmark_ids=tuple(landmark_ids.tolist()))

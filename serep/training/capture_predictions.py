@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from serep.models.capture import CaptureModel
-from serep.models.face_tracker import images_to_network
+from serep.models.engine import images_to_network
 from serep.training.augmentation import AugmentationRanges, RenderAugmentation
 from serep.training.capture_task import LabelledRenders
 

@@ -1,4 +1,4 @@
-"""Trains the capture network on renders, and on unlabelled photographs where there are any."""
+"""Trains the capture network on renders, and on real faces where there are any."""
 from __future__ import annotations
 
 import copy
@@ -11,18 +11,19 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from serep.data.real_faces import RealFaces
 from serep.models.capture import CaptureModel, CaptureSettings
 from serep.models.capture_network import CaptureNetwork, CaptureOutput, reversal_strength
-from serep.models.face_tracker import images_to_network
+from serep.models.engine import images_to_network
 from serep.models.semantic import SemanticModel
 from serep.training.augmentation import AugmentationRanges, RenderAugmentation
-from serep.training.capture_data import LabelledRenders, real_crops, sampling_shares
+from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, sampling_shares
 from serep.training.degradation import NoisePool, degrade, relight
 from serep.training.loop import fit
 
-__all__ = ["LOSSES", "CaptureTask", "LabelledRenders", "PosedRig", "real_crops", "train_capture"]
+__all__ = ["LOSSES", "CaptureTask", "LabelledRenders", "PosedRig", "RealFaces", "train_capture"]
 
-LOSSES = ("code", "vertices", "landmarks_3d", "landmarks_2d", "openings", "presence", "domain")
+LOSSES = ("code", "vertices", "landmarks_3d", "landmarks_2d", "openings", "presence", "domain", "real_landmarks")
 # Upper and lower points of lids and inner lips (MediaPipe ids): what is between them is small in mm and all that people look at.
 OPENINGS = ((159, 145), (160, 144), (158, 153), (386, 374), (387, 373), (385, 380), (13, 14), (82, 87), (312, 317))
 LEAST_SPREAD = 1e-3  # share of the mean spread below which a code number counts as constant; keeps standardising finite
@@ -67,20 +68,23 @@ class PosedRig:
 
 
 class CaptureTask:
-    """Losses of one batch of augmented renders (and real crops), and scores on held-out renders. `weights` names a factor for each of LOSSES."""
+    """Losses of one batch of augmented renders (and real faces), and scores on held-out renders. `weights` names a factor for each of LOSSES.
+
+    Real faces serve the domain classifier, and those with landmarks the landmark head; a term that nothing serves is absent.
+    """
 
     def __init__(self, network: CaptureNetwork, semantic: SemanticModel, train: LabelledRenders, validation: LabelledRenders, *,
-                 augmentation: RenderAugmentation, weights: Mapping[str, float], batch_size: int, real_crops: UInt8[np.ndarray, "N S S 3"] | None,
+                 augmentation: RenderAugmentation, weights: Mapping[str, float], batch_size: int, real: RealFaces | None,
                  real_share: float, balance: float, mixed_precision: bool, device: torch.device, rng: np.random.Generator):
         if set(weights) != set(LOSSES):
             raise ValueError(f"loss weights must be given for {', '.join(LOSSES)}; got {', '.join(weights)} (params: capture.loss_weights)")
-        if real_crops is not None and real_crops.shape[1] != network.image_size:
-            raise ValueError(f"real crops are {real_crops.shape[1]} px wide, the network reads {network.image_size}. Cut them again")
         self.module = network
         self._train, self._augmentation, self._weights, self._rng, self._device = train, augmentation, dict(weights), rng, device
         self._batch_size, self._mixed_precision = batch_size, mixed_precision and has_bfloat16(device)
-        self._real = real_crops if real_crops is not None and len(real_crops) and weights["domain"] > 0 else None
-        self._real_count = max(2, round(real_share * batch_size)) if self._real is not None else 0
+        self._real = in_order(real, semantic.topology.landmark_ids) if real is not None and len(real.images) else None
+        self._real_terms = [] if self._real is None else [name for name, serves in (
+            ("domain", True), ("real_landmarks", np.isfinite(self._real.landmarks).any())) if serves and weights[name] > 0]
+        self._real_count = max(2, round(real_share * batch_size)) if self._real_terms else 0
         self._noise = NoisePool(network.image_size, rng=rng)
         spread = train.codes.std(axis=0)
         with torch.no_grad():
@@ -97,8 +101,9 @@ class CaptureTask:
         rows = self._next_rows()
         batch = self._augmentation.draw(self._train.layers[rows], self._train.landmarks[rows])
         images = images_to_network(batch.images, self._device)
-        if self._real is not None:
-            images = torch.cat([images, images_to_network(self._draw_real(), self._device)]).contiguous(memory_format=torch.channels_last)
+        if self._real_count:
+            crops, places = self._draw_real()
+            images = torch.cat([images, images_to_network(crops, self._device)]).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed_precision):
             output = self.module(images)
         present = torch.from_numpy(batch.present).to(self._device)
@@ -106,7 +111,9 @@ class CaptureTask:
         landmarks, codes = (torch.from_numpy(one).to(self._device) for one in (batch.landmarks, self._train.codes[rows]))
         terms = self._label_losses(output, present, landmarks, codes)
         terms["presence"] = functional.binary_cross_entropy_with_logits(output.presence[:count], present.float())
-        if self._real is not None:
+        if "real_landmarks" in self._real_terms:
+            terms["real_landmarks"] = self._landmark_loss(output.landmarks[count:], torch.from_numpy(places).to(self._device))
+        if "domain" in self._real_terms:
             faces = torch.cat([output.features[:count][present], output.features[count:]])
             logits = self.module.domain_classifier(faces, reversal_strength(progress))
             is_real = (torch.arange(len(faces), device=self._device) >= len(faces) - self._real_count).float()
@@ -153,12 +160,26 @@ class CaptureTask:
         rows, self._order = self._order[:self._batch_size], self._order[self._batch_size:]
         return rows
 
-    def _draw_real(self) -> UInt8[np.ndarray, "n S S 3"]:
-        """Photographs get the renders' light, blur, noise and JPEG too, so that these do not tell them apart."""
+    def _landmark_loss(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Hundredths of the crop's side, over landmarks that are given and not far outside, and over the openings of lids and mouth between them."""
+        given = torch.isfinite(wanted).all(dim=-1)
+        wanted = wanted.nan_to_num()
+        seen = given & ((wanted > -LANDMARK_MARGIN) & (wanted < 1 + LANDMARK_MARGIN)).all(dim=-1)
+        misses = 100 * (predicted - wanted)
+        points = functional.smooth_l1_loss(misses, torch.zeros_like(misses), reduction="none").sum(dim=-1)
+        pairs = seen[:, self._upper] & seen[:, self._lower]
+        gaps = misses[:, self._upper] - misses[:, self._lower]
+        openings = functional.smooth_l1_loss(gaps, torch.zeros_like(gaps), reduction="none").mean(dim=-1)
+        return (points * seen).sum() / seen.sum().clamp(min=1) + (openings * pairs).sum() / pairs.sum().clamp(min=1)
+
+    def _draw_real(self) -> tuple[UInt8[np.ndarray, "n S S 3"], Float[np.ndarray, "n L 2"]]:
+        """Photographs get the renders' motion, light, blur, noise and JPEG too, so that these do not tell them apart."""
         ranges, rng = self._augmentation.ranges, self._rng
-        chosen = self._real[rng.integers(len(self._real), size=self._real_count)]
+        rows = rng.integers(len(self._real.images), size=self._real_count)
+        crops, places = jittered_crops(self._real, rows, image_size=self._augmentation.image_size, crop_scale=self._augmentation.crop_scale,
+                                       ranges=ranges, rng=rng)
         return np.stack([degrade(relight(crop, ranges.tone, rng=rng),
-                                 ranges.blur_share, ranges.noise, ranges.jpeg_share, self._noise, rng=rng) for crop in chosen])
+                                 ranges.blur_share, ranges.noise, ranges.jpeg_share, self._noise, rng=rng) for crop in crops]), places
 
     def validate(self) -> dict[str, float]:
         """On plain crops of held-out people: standardised code error, mm at moving vertices, 2D landmarks in % of the crop's side."""
@@ -181,7 +202,7 @@ def train_capture(
     validation_folders: Sequence[Path] | LabelledRenders,
     semantic: SemanticModel,
     *,
-    real_crops: UInt8[np.ndarray, "N S S 3"] | None,
+    real: RealFaces | None,
     backgrounds: Sequence[np.ndarray],
     encoder: str,
     image_size: int,
@@ -208,7 +229,7 @@ def train_capture(
     """The trained model and its curve. The same seed and device give the same model.
 
     `balance` (see `sampling_shares`) evens out how often lids and mouth are open or shut.
-    `real_crops` (see `real_crops`) switch the domain-adversarial loss on; `real_share` is their number over that of the renders in a batch.
+    `real` faces switch the domain-adversarial loss on, and their landmarks a loss on them; `real_share` is their number over that of the renders in a batch.
     `mixed_precision` computes in bfloat16 where the device has it: about 1.6 times as fast on a processor with AVX-512 BF16.
     """
     train, validation = (one if isinstance(one, LabelledRenders) else LabelledRenders.read(one) for one in (train_folders, validation_folders))
@@ -219,7 +240,7 @@ def train_capture(
                              local_width=local_width, hidden_width=hidden_width).to(device, memory_format=torch.channels_last)
     draw = RenderAugmentation(augmentation, image_size=image_size, crop_scale=settings.tracking.crop_scale, landmark_ids=landmark_ids,
                               backgrounds=backgrounds, rng=rng)
-    task = CaptureTask(network, semantic, train, validation, augmentation=draw, weights=loss_weights, batch_size=batch_size, real_crops=real_crops,
+    task = CaptureTask(network, semantic, train, validation, augmentation=draw, weights=loss_weights, batch_size=batch_size, real=real,
                        real_share=real_share, balance=balance, mixed_precision=mixed_precision, device=device, rng=rng)
     curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,
                 log_every=log_every, validate_every=validate_every, on_metrics=on_metrics, label="capture")

@@ -83,9 +83,13 @@ def fit_gradient_pca(heads: HeadSet, chosen: Int[np.ndarray, " M"], *, code_size
 
 
 def fit_linear_path(
-    model: GradientFit, heads: HeadSet, chosen: Int[np.ndarray, " M"], *, tolerance: float, rng: np.random.Generator
+    model: GradientFit, heads: HeadSet, chosen: Int[np.ndarray, " M"], *, displacement_modes: int, tolerance: float, rng: np.random.Generator
 ) -> list[BoundPerson]:
     """Fill in the basis and the linear encoder and decoder of a model; returns the people bound to that basis.
+
+    The basis starts from the principal deformation gradients and at most `displacement_modes` principal displacements. Both can show the same
+    expression on the mean face, and differ in how it changes with a face's shape: which of them, or what mixture, the covariance settles
+    on is what the people agree with.
 
     Each round after the first takes the modes anew from the gradients that the last round's fit explains, plus what the measured gradients
     have beyond them: a mesh shows only that part of an expression's gradients which fits together on that person's shape, and the people
@@ -94,12 +98,17 @@ def fit_linear_path(
     _start(model, heads)
     weights = gradient_weights(model.mean_neutral)
     features = np.concatenate([gradient_features(neutral, expressive) for neutral, expressive in _people(heads, chosen)])
+    fixed, fixed_deviations = _principal_displacements(heads, chosen, displacement_modes)
+    count = model.sizes["gradient_modes"]
     for last in range(BASIS_ROUNDS - 1, -1, -1):
-        modes, deviations = principal_modes(features, weights, model.sizes["gradient_modes"])
-        people = [_bind(neutral, expressive, modes, heads.topology.fixed) for neutral, expressive in _people(heads)]
-        covariance = learn_covariance([one[0] for one in people], [one[1] for one in people], start=deviations, tolerance=tolerance)
-        directions, deviations = order_by_displacement(covariance, np.mean([one[0] for one in people], axis=0))
-        model.modes.copy_(torch.from_numpy(directions.astype(np.float32) @ modes))
+        modes, deviations = principal_modes(features, weights, count)
+        bases = ((np.concatenate([solve_modes(neutral, modes, heads.topology.fixed), fixed]), neutral, expressive) for neutral, expressive in _people(heads))
+        people = [_products(*one) for one in bases]
+        start = np.concatenate([deviations, fixed_deviations])
+        covariance = learn_covariance([one[0] for one in people], [one[1] for one in people], start=start, tolerance=tolerance)
+        directions, deviations = (one[:count] for one in order_by_displacement(covariance, np.mean([one[0] for one in people], axis=0)))
+        model.modes.copy_(torch.from_numpy(directions[:, :count].astype(np.float32) @ modes))
+        model.displacement_modes.copy_(torch.from_numpy(directions[:, count:].astype(np.float32) @ fixed.reshape(len(fixed), 3 * len(heads.topology.template))))
         bound = [
             _bound_person(directions @ products @ directions.T, measured @ directions.T, square, ids, deviations, tolerance)
             for (products, measured, square), ids in zip(people, _expression_ids(heads), strict=True)
@@ -129,9 +138,9 @@ def _add_what_the_fit_explains(
 
 def bind_people(model: GradientFit, heads: HeadSet) -> list[BoundPerson]:
     """People bound to the finished basis of a model."""
-    modes, deviations, tolerance = model.modes.cpu().numpy(), model.mode_deviation.cpu().numpy(), float(model.tolerance)
+    deviations, tolerance = model.mode_deviation.cpu().numpy(), float(model.tolerance)
     return [
-        _bound_person(*_bind(neutral, expressive, modes, heads.topology.fixed), ids, deviations, tolerance)
+        _bound_person(*_products(model._basis(neutral), neutral, expressive), ids, deviations, tolerance)
         for (neutral, expressive), ids in zip(_people(heads), _expression_ids(heads), strict=True)
     ]
 
@@ -196,8 +205,16 @@ def _principal_gradients(heads: HeadSet, chosen: np.ndarray, mean_neutral: Mesh,
     return principal_modes(features, gradient_weights(mean_neutral), count)
 
 
-def _bind(neutral: Mesh, expressive: np.ndarray, modes: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    basis = solve_modes(neutral, modes, fixed)
+def _principal_displacements(heads: HeadSet, chosen: np.ndarray, count: int) -> tuple[Float[np.ndarray, "K V 3"], Float[np.ndarray, " K"]]:
+    """At most `count` modes; none for 0."""
+    displacements = np.concatenate([(expressive - neutral.vertices).astype(np.float32) for neutral, expressive in _people(heads, chosen)])
+    if not count:
+        return np.zeros((0, *displacements.shape[1:]), np.float32), np.zeros(0)
+    modes, deviations = principal_modes(displacements.reshape(len(displacements), -1), np.ones(displacements[0].size), count, at_most=True)
+    return modes.reshape(len(modes), -1, 3), deviations
+
+
+def _products(basis: np.ndarray, neutral: Mesh, expressive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     displacements = expressive - neutral.vertices
     return mean_square_products(basis), displacement_products(basis, displacements), (displacements**2).sum(axis=2).mean(axis=1)
 

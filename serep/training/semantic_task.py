@@ -40,6 +40,7 @@ def train_semantic(
     code_size: int,
     gradient_modes: int,
     basis_meshes: int,
+    displacement_modes: int,
     fit_tolerance: float,
     identity_modes: int,
     width: int,
@@ -64,6 +65,7 @@ def train_semantic(
 
     gradient_modes  K, modes of the basis (gradient_pca has as many as code numbers)
     basis_meshes    at most this many expressive meshes, drawn at random, shape the modes
+    displacement_modes  fixed displacements that the basis may mix in; 0: deformation gradients alone
     fit_tolerance   mm below which a direction counts as noise when coefficients are fitted
     weights         of the loss terms reconstruction, cycle, code and identity; a term of weight 0 is not computed
     mix_share       share of the batch that is the sum of two expressions
@@ -96,7 +98,7 @@ def train_semantic(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SEMANTIC_KINDS[kind](heads.topology, **sizes)
-    people = fit_linear_path(model, train, chosen, tolerance=fit_tolerance, rng=rng)
+    people = fit_linear_path(model, train, chosen, displacement_modes=displacement_modes, tolerance=fit_tolerance, rng=rng)
     if not isinstance(model, NeuralModel):
         return model.eval().requires_grad_(False), []
     shapes = fit_identity_basis(model, train)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serep.benchmark import figures, sheets
+from serep.benchmark import figures
 from serep.benchmark.figures import RetargetingExample
+from serep.render import sheets
 
 
 def decoded(data: bytes) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The report page: complete, offline, escaped, deterministic, and honest about what went wrong."""
 import base64
 import dataclasses
+import hashlib
 import io
 import re
 from html.parser import HTMLParser
@@ -8,95 +9,123 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
+from report_examples import example_content, picture, section, table
 
 from serep.benchmark.multirex import VideoScore, summarise
-from serep.benchmark.report import render_html, render_markdown, write_report
-from serep.benchmark.report_content import (
-    SECTIONS,
-    Column,
-    Figure,
-    Finding,
-    ReportContent,
-    Row,
-    Section,
-    Table,
-    all_findings,
-    benchmark_table,
-    people_table,
-    verdict,
-)
-
-
-def picture(kind: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(buffer, format=kind)
-    return buffer.getvalue()
-
-
-def table(own: float | None, baseline: float | None, *, better: str = "low") -> Table:
-    columns = (Column("retargeting", "mm", better), Column("people", decimals=0))
-    rows = (Row("neural", (own, 12), "own"), Row("displacement PCA", (baseline, 12), "baseline"), Row("floor", (0.0, 12)))
-    return Table("Unseen people", columns, rows, "model")
-
-
-def section(one: Table | None = None) -> Section:
-    figures = (Figure(picture("PNG"), "A chart.", "curve going down"), Figure(picture("JPEG"), "Faces.", "faces"))
-    return Section("What is shown.", (one or table(0.2, 0.3),), figures)
+from serep.benchmark.report import render_html, render_markdown, with_code, write_report
+from serep.benchmark.report_content import SECTIONS, Column, Figure, Finding, ReportContent, Row, Section, Table, Viewer
+from serep.benchmark.report_findings import all_findings, verdict
+from serep.benchmark.report_tables import benchmark_table, people_table
 
 
 @pytest.fixture
 def content() -> ReportContent:
-    return ReportContent(
-        title="Semantic facial capture", introduction="What this is.", key_numbers=(("people", "80"), ("retargeting", "0.20 mm")),
-        data=section(), semantic=section(), capture=section(), benchmark=section(), training=section(),
-        renderer_requested="pyrender", renderer_used="pyrender", adversarial_off="", quarantined=(),
-        provenance=(("git commit", "0123abc"), ("dvc.lock", "md5 9f"), ("renderer", "pyrender, Mesa")), versions=(("numpy", "2.4"),),
-        licences=(("heads", "CC0"),), data_hashes=(("data/heads", "md5 aa"),), params={"seed": 1, "semantic": {"code_size": 64}},
-    )  # fmt: skip
+    return example_content()
+
+
+@pytest.fixture
+def viewer() -> Viewer:
+    return Viewer('{"clips":[]}', Figure(picture("PNG"), "Heads.", "heads"), 0.0123, "Drag to turn.")
 
 
 class Page(HTMLParser):
-    """Collects what the page links to and loads."""
+    """Checks how elements nest and collects what the page links to, loads and runs."""
+
+    VOID = frozenset(("meta", "img", "br", "input"))
+    ONLY_TEXT_INSIDE = frozenset(("p", "h1", "h2", "h3", "button", "option", "summary"))  # a block in one of these would be moved out by browsers
+    BLOCKS = frozenset(("p", "div", "h1", "h2", "h3", "table", "figure", "ul", "dl", "section", "details", "fieldset"))
 
     def __init__(self, text: str):
         super().__init__()
-        self.ids, self.links, self.sources, self.open = [], [], [], []
+        self.ids, self.links, self.sources, self.open, self.scripts, self.named, self.headings, self.policy = [], [], [], [], {}, [], [], ""
+        self.images, self.rows = [], []
         self.feed(text)
+        self.close()
+        assert not self.open
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
+        assert len(attributes) == len(attrs)
+        assert tag not in ("iframe", "link", "object", "embed", "base", "form")
+        assert not any(name.startswith("on") for name in attributes)
+        assert not (tag in self.BLOCKS and self.ONLY_TEXT_INSIDE & set(self.open)), f"<{tag}> inside {self.open}"
         self.ids += [attributes["id"]] if "id" in attributes else []
         self.links += [attributes["href"]] if "href" in attributes else []
         self.sources += [attributes["src"]] if "src" in attributes else []
-        assert tag not in ("script", "iframe", "link", "object", "embed")
+        self.named += [attributes[name] for name in ("aria-describedby", "aria-labelledby", "for") if name in attributes]
+        if tag == "script":
+            assert set(attributes) <= {"type", "id"}
+            self.scripts[attributes.get("type", "")] = ""
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"]
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append(int(tag[1]))
         if tag == "img":
             assert attributes["alt"]
-        if tag not in ("meta", "img", "link", "br"):
+            self.images.append((int(attributes["width"]), int(attributes["height"])))
+        if tag == "tr":
+            self.rows.append(0)
+        if tag in ("td", "th"):
+            self.rows[-1] += int(attributes.get("colspan", 1))
+        if tag == "table":
+            self.rows.clear()
+        if tag not in self.VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        if tag == "table":
+            assert len(set(self.rows)) == 1  # every row as wide as the first
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts[list(self.scripts)[-1]] += data
 
 
-def test_links_resolve_and_nothing_is_loaded_from_elsewhere(content):
-    text = render_html(dataclasses.replace(content, quarantined=(("anna", "smile.obj", "NaN"),)))
+def test_links_resolve_and_nothing_is_loaded_from_elsewhere(content, viewer):
+    text = render_html(dataclasses.replace(content, quarantined=(("anna", "smile.obj", "NaN"),), viewer=viewer))
     page = Page(text)
-    assert not page.open
-    assert len(set(page.ids)) == len(page.ids) and set(SECTIONS) <= set(page.ids)
+    assert len(set(page.ids)) == len(page.ids) and set(SECTIONS) <= set(page.ids) and set(page.named) <= set(page.ids)
     assert page.links and all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert "http://" not in text and "https://" not in text and "@import" not in text and "url(" not in text
+    assert page.links == ["#quarantine", *(f"#{anchor}" for anchor in SECTIONS)]  # the finding's, then the list of sections
+    assert not re.search(r"//\w|@import|url\((?!\$)|\bimport\b|fetch\(|XMLHttpRequest|WebSocket", re.sub(r"base64,[\w+/=]+", "", text))
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
 
 
-def test_every_image_decodes(content):
-    sources = Page(render_html(content)).sources
-    assert len(sources) == 10
+def test_the_page_runs_only_its_own_script(content, viewer):
+    page = Page(render_html(dataclasses.replace(content, viewer=viewer)))
+    assert set(page.scripts) == {"application/json", ""} and page.scripts["application/json"] == viewer.data
+    digest = base64.b64encode(hashlib.sha256(page.scripts[""].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.policy and page.policy.startswith("default-src 'none'")
+    assert "</" not in page.scripts[""] and "<!--" not in page.scripts[""]
+
+
+def test_without_a_viewer_there_is_no_trace_of_one(content):
+    page = Page(render_html(content))
+    assert not page.scripts and "viewer" not in page.ids and "#viewer" not in page.links and "script-src" not in page.policy
+
+
+def test_the_viewer_has_a_still_picture_and_says_how_exact_it_is(content, viewer):
+    text = render_html(dataclasses.replace(content, viewer=viewer))
+    start, end = text.index('id="viewer-root"'), text.index('id="viewer-data"')
+    assert 'data-state="still"' in text[start:end] and 'alt="heads"' in text[start:end] and "0.013 mm off" in text[start:end]
+    assert "<noscript>" in text[start:end]
+
+
+def test_every_image_decodes(content, viewer):
+    page = Page(render_html(dataclasses.replace(content, viewer=viewer)))
+    sources = page.sources
+    assert len(sources) == 13
     for source in sources:
         kind, data = source.removeprefix("data:image/").split(";base64,")
         image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
         assert image.format.lower() == kind and image.size == (4, 4)
+    assert page.images == [(4, 4)] * 13
 
 
-def test_same_content_gives_the_same_bytes(content, tmp_path):
+def test_same_content_gives_the_same_bytes(content, viewer, tmp_path):
+    content = dataclasses.replace(content, viewer=viewer)
     for name in ("a", "b"):
         write_report(tmp_path / name / "report.html", content)
     for name in ("report.html", "report.md"):
@@ -105,7 +134,7 @@ def test_same_content_gives_the_same_bytes(content, tmp_path):
 
 
 def test_all_text_is_escaped(content):
-    bad = "<script>alert('x')</script> a|b & \"c\""
+    bad = "<script>alert('x')</script> a|b & \"c\" `d`"
     content = dataclasses.replace(
         content, title=bad, introduction=bad, date=bad, key_numbers=((bad, bad),), quarantined=((bad, bad, bad),), provenance=((bad, bad),),
         params={bad: bad},
@@ -142,7 +171,7 @@ def test_failures_come_first_and_are_found_without_being_told(content):
     assert verdict(found) == "2 failures, 3 warnings."
     page = render_html(content)
     positions = [page.index(text[:20].replace("'", "&#39;")) for text in texts]
-    assert positions == sorted(positions) and positions[-1] < page.index('id="data"')
+    assert positions == sorted(positions) and positions[-1] < min(page.index(f'id="{anchor}"') for anchor in content.sections())
     assert "NaN in vertex 3" in page
 
 
@@ -201,8 +230,55 @@ def test_tables_of_the_benchmark(content, rng):
     assert [column.heading for column in table.columns] == ["mouth (mm)", "eyes forehead (mm)", "mean (mm)", "frames", "people"]
     assert [(row.group, row.label, row.role) for row in table.rows[:2]] == [("Frontal", "capture", "own"), ("Frontal", "neutral", "baseline")]
     assert table.rows[0].values == (1.0, 1.0, 1.0, 6, 2) and table.rows[-1].values == (2.0, 2.0, 2.0, 12, 2)
-    assert people.rows[1].values == (2.0, "2.00 to 2.00", 2, 4, 12)
+    assert [column.name for column in people.columns][:5] == ["mouth", "eyes forehead", "Frontal", "Angled", "all"]
+    assert people.rows[1].values == (2.0, 2.0, 2.0, 2.0, 2.0, 2, 4, 12)
+    assert people.rows[1].intervals == (*[(2.0, 2.0)] * 5, None, None, None) and "bootstrap over people" in people.intervals
     assert all_findings(dataclasses.replace(content, benchmark=Section("", (table, people)))) == ()
+
+
+def test_one_person_gives_a_table_without_intervals(rng):
+    lone = summarise([VideoScore("a", "front", np.ones((3, 1)))], ("mouth",), views={"Frontal": ("front",)}, resamples=50, rng=rng)
+    table = people_table("People", {"capture": lone}, own="capture", note="")
+    assert not any(table.rows[0].intervals) and not table.intervals
+
+
+MEASURED = Table(
+    "Views", (Column("mouth", "mm", "low", 2), Column("against neutral", "mm", decimals=2, difference=True), Column("people")),
+    (Row("own", (0.8, -0.034, 4), "own", intervals=((0.75, 0.85), (-0.09, 0.02), None)),
+     Row("neutral", (0.83, None, 4), "baseline", intervals=((0.81, 0.87), None, None)),
+     Row("mean", (0.7, 0.41, 4), "baseline", intervals=((0.6, 0.72), (0.3, 0.52), None))),
+    "method", "Four people.", "Small: 95 % intervals.")  # fmt: skip
+
+
+def test_intervals_stand_under_their_values(content):
+    content = dataclasses.replace(content, benchmark=section(MEASURED))
+    page = render_html(content)
+    Page(page)
+    assert "<td>0.80<small>0.75 to 0.85</small></td>" in page and '<td class="best">0.70<small>0.60 to 0.72</small></td>' in page
+    assert '<td class="noise">-0.03<small>-0.09 to +0.02, noise</small></td>' in page and "<td>+0.41<small>+0.30 to +0.52</small></td>" in page
+    assert "Four people. Small: 95 % intervals." in page and "<td>–</td>" in page and "<td>4</td>" in page
+    assert "| own | 0.80 (0.75 to 0.85) | -0.03 (-0.09 to +0.02, noise) | 4 |" in render_markdown(content)
+    (finding,) = all_findings(content)
+    assert finding.text == "Views: own is worse than a baseline in mouth (mm) 0.80 (0.75 to 0.85) against mean 0.70 (0.60 to 0.72)"
+
+
+def test_groups_of_one_row_need_no_lines_of_their_own(content):
+    rows = tuple(Row("neural", (0.1 * seed,), "", f"seed {seed}") for seed in range(3))
+    text = render_html(dataclasses.replace(content, experiments=section(Table("Seeds", (Column("error"),), rows))))
+    assert '<th scope="row">seed 1<small>neural</small></th>' in text and "rowgroup" not in text
+    several = Table("Seeds", (Column("error"),), (*rows, Row("linear", (0.5,), "", "seed 0")))
+    text = render_html(dataclasses.replace(content, experiments=section(several)))
+    assert text.count("rowgroup") == 3 and '<th scope="row">linear</th>' in text
+
+
+def test_baselines_are_named_as_such(content):
+    text = render_html(content)
+    assert '<th scope="row">displacement PCA <span class="tag">baseline</span></th>' in text and '<th scope="row">floor</th>' in text
+
+
+def test_backticks_are_code():
+    assert with_code("run `make a<b` now") == "run <code>make a&lt;b</code> now"
+    assert with_code("one ` is <none>") == "one ` is &lt;none&gt;"
 
 
 def test_counts_and_parameters_are_readable(content):
@@ -222,6 +298,16 @@ def test_bad_content_is_refused_by_name(tmp_path, content):
         Column("x", better="up")
     with pytest.raises(ValueError, match="role must be"):
         Row("x", (), role="ours")
+    with pytest.raises(ValueError, match="0 is the other method, so no end of it can be better"):
+        Column("x", better="low", difference=True)
+    with pytest.raises(ValueError, match="row 'a': 1 intervals for 2 values"):
+        Row("a", (1.0, 2.0), intervals=((0.0, 1.0),))
+    for value, interval in ((1.0, (2.0, 0.0)), (1.0, (float("nan"), 1.0)), (None, (0.0, 1.0)), ("text", (0.0, 1.0))):
+        with pytest.raises(ValueError, match="must run from low to high around a number. Give None where it was not measured"):
+            Row("a", (value,), intervals=(interval,))
+    for intervals, sentence in (((), "95 %"), (((0.0, 1.0),), "")):
+        with pytest.raises(ValueError, match="rows with intervals need a sentence in `intervals` that says what they are"):
+            Table("t", (Column("x"),), (Row("a", (1.0,), intervals=intervals),), intervals=sentence)
     with pytest.raises(ValueError, match=r"\.html file"):
         write_report(tmp_path / "report.pdf", content)
 

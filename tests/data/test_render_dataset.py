@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from serep.data.render_dataset import RenderDataset
+from serep.data.render_dataset import BATCHES_AHEAD, RenderDataset, open_loader
 from serep.data.schema import RENDER_ARRAYS
-from serep.data.shards import DrawnImages, PartSpec, write_part
+from serep.data.shards import DrawnImages, PartSpec, Recipe, write_part
 
 SIZES = {"H": 6, "W": 8, "Z": 4, "L": 2}
 
@@ -17,7 +17,7 @@ def draw(images: range, seed: int) -> DrawnImages:
     rng = np.random.default_rng([seed, images.start])
     arrays = {layout.name: rng.integers(1, 200, layout.shape(SIZES | {"N": len(images)})).astype(layout.dtype) for layout in RENDER_ARRAYS}
     arrays["seed"] = np.array([100 * seed + image for image in images])
-    return DrawnImages(arrays, ["p"] * len(images), ["e"] * len(images))
+    return DrawnImages(arrays, ["p"] * len(images), ["e"] * len(images), [Recipe("own", (0,), (1.0,))] * len(images))
 
 
 def write(folder, images: int, seed: int, **changes):
@@ -69,3 +69,43 @@ def test_parts_must_fit(tmp_path):
         RenderDataset([])
     with pytest.raises(FileNotFoundError, match="dvc repro -f render@none"):
         RenderDataset([tmp_path / "none"])
+
+
+def test_a_batch_is_its_images(dataset):
+    batch = dataset.batch([8, 0, 8])
+    for name, values in batch.items():
+        np.testing.assert_array_equal(values, torch.stack([torch.as_tensor(dataset[image][name]) for image in (8, 0, 8)]))
+    assert batch["rgb"].dtype == torch.uint8 and batch["seed"].tolist() == [201, 100, 201]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_loaders_give_every_image_once_in_an_order_of_their_seed(dataset, method):
+    """The same batches whoever reads them; the next pass has another order."""
+    alone = open_loader(dataset, batch_size=5, workers=0, seed=3, start_method=method)
+    together = open_loader(dataset, batch_size=5, workers=2, seed=3, start_method=method)
+    passes = [[batch["seed"].tolist() for batch in alone] for _ in range(2)]
+    assert passes == [[batch["seed"].tolist() for batch in together] for _ in range(2)]
+    assert passes[0] != passes[1] and len(passes[0]) == 2 and len({*passes[0][0], *passes[0][1]}) == 10
+    assert passes[0] != [batch["seed"].tolist() for batch in open_loader(dataset, batch_size=5, workers=0, seed=4, start_method=method)]
+
+
+def test_loader_workers_read_ahead(dataset):
+    """While the training step takes its time, the batches after it are read."""
+    loader = iter(open_loader(dataset, batch_size=1, workers=2, seed=0, start_method="fork"))
+    next(loader)
+    assert loader._tasks_outstanding == 2 * BATCHES_AHEAD
+
+
+def test_a_batch_larger_than_the_set_is_refused(dataset):
+    with pytest.raises(ValueError, match="a batch of 12 images cannot be drawn from 11"):
+        open_loader(dataset, batch_size=12, workers=0, seed=0, start_method="fork")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damage_reaches_the_training_step(dataset, workers):
+    file = next((dataset.parts[1].folder / "images.zarr" / "mask").glob("c/1/*/*"))
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"mask/c/1/0/0 is damaged: row 3 .*dvc repro -f render@b"):
+        list(open_loader(dataset, batch_size=11, workers=workers, seed=0, start_method="fork"))

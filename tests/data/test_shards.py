@@ -1,5 +1,4 @@
 """The render store: what is written comes back, killed runs resume to the same bytes, and damage is refused by name."""
-import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -15,36 +14,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import zarr
+from squares import draw_squares, fingerprint, tiny_spec
 
 from serep.data import shards as shards_module
-from serep.data.schema import RENDER_ARRAYS, RENDERS
-from serep.data.shards import DrawnImages, PartSpec, begin_part, finish_part, open_part, partial_folder, write_part, write_shard
-
-
-def tiny_spec(**changes) -> PartSpec:
-    spec = PartSpec(part="train-0", split="train", images=10, images_per_shard=4, height_px=12, width_px=16, code_size=5, landmark_ids=(13, 14, 61),
-                    plan_hash="plan-a", plan={"seed": 1}, renderer={"name": "squares"})
-    return dataclasses.replace(spec, **changes)
-
-
-def draw_squares(images: range, seed: int = 1) -> DrawnImages:
-    """Random squares: image k depends on (seed, k) only, as every drawing must."""
-    arrays = {layout.name: [] for layout in RENDER_ARRAYS}
-    for image in images:
-        rng = np.random.default_rng([seed, 0, image])
-        mask = np.zeros((12, 16), np.uint8)
-        mask[2:9, 3 : 8 + image % 5] = 255
-        rgb = rng.integers(1, 256, (12, 16, 3), np.uint8) * (mask[..., None] > 0)
-        values = {"rgb": rgb, "mask": mask, "codes": rng.normal(size=5), "landmarks": rng.uniform(0, 12, (3, 2)), "intrinsics": np.eye(3),
-                  "world_to_camera": np.eye(4), "subject": image // 3, "expression": image % 2, "seed": image}
-        for name, value in values.items():
-            arrays[name].append(value)
-    stacked = {layout.name: np.asarray(arrays[layout.name]).astype(layout.dtype) for layout in RENDER_ARRAYS}
-    return DrawnImages(stacked, [f"person-{image // 3}" for image in images], [f"smile-{image % 2}" for image in images])
-
-
-def fingerprint(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.rglob("*")) if file.is_file()}
+from serep.data.schema import RENDER_ARRAYS, RENDERS, create_array
+from serep.data.shard_file import CODEC_LEVEL
+from serep.data.shards import DrawnImages, begin_part, find_aid, finish_part, open_part, part_store, partial_folder, write_aid, write_part, write_shard
 
 
 @pytest.fixture
@@ -125,7 +100,7 @@ SLOW_PART = """
 import sys, time
 sys.path[:0] = {path!r}
 from pathlib import Path
-from test_shards import draw_squares, tiny_spec
+from squares import draw_squares, tiny_spec
 from serep.data.shards import write_part
 
 def slowly(images):
@@ -140,7 +115,7 @@ def test_a_killed_process_resumes_to_the_same_bytes(part, tmp_path):
     folder = tmp_path / "killed" / "train-0"
     script = SLOW_PART.format(path=[str(Path(__file__).parent), str(Path(__file__).parents[2])], folder=str(folder))
     process = subprocess.Popen([sys.executable, "-c", script])
-    records = partial_folder(folder) / "records"
+    records = partial_folder(folder) / "records.partial"
     for _ in range(600):
         if len(list(records.glob("0*.json"))) >= 1 or process.poll() is not None:
             break
@@ -256,7 +231,7 @@ def test_wrong_schema_is_named(part):
     with pytest.raises(ValueError, match=r"index\.parquet does not fit its schema: no field 'seed'; field 'shard' is float, not int32"):
         _ = open_part(part).index
     (part / "part.json").write_text(json.dumps(description | {"format": "serep-renders/0"}))
-    with pytest.raises(ValueError, match="has format 'serep-renders/0', this version reads 'serep-renders/1'"):
+    with pytest.raises(ValueError, match="has format 'serep-renders/0', this version reads 'serep-renders/2'"):
         open_part(part)
 
 
@@ -324,3 +299,95 @@ def test_layouts_are_unique_and_described():
     names = [layout.name for layout in RENDER_ARRAYS]
     assert len(names) == len(set(names)) and all(layout.unit and layout.description for layout in RENDER_ARRAYS)
     assert len(set(RENDERS.names)) == len(RENDERS.names)
+
+
+def test_files_are_what_zarr_would_write(part, tmp_path):
+    """Byte for byte, the last shard too, which is not full."""
+    spec, drawn = tiny_spec(), draw_squares(range(10)).arrays
+    group = zarr.open_group(tmp_path / "zarr", mode="w", zarr_format=3)
+    for layout in RENDER_ARRAYS:
+        array = create_array(group, layout, spec.sizes, rows_per_file=spec.rows_per_file, codec_level=CODEC_LEVEL)
+        array[...] = drawn[layout.name]
+    written = {name: sha256 for name, sha256 in fingerprint(tmp_path / "zarr").items() if "/c/" in name}
+    assert len(written) == 3 * len(RENDER_ARRAYS)
+    assert {name.removeprefix("images.zarr/"): sha256 for name, sha256 in fingerprint(part).items() if "/c/" in name} == written
+
+
+def test_whole_shards_are_read_at_once(part):
+    opened, expected = open_part(part), draw_squares(range(10)).arrays
+    rgb, mask = np.empty((2, 12, 16, 3), np.uint8), np.empty((2, 12, 16), np.uint8)
+    opened.read_shard(2, rgb, mask)
+    np.testing.assert_array_equal(rgb, expected["rgb"][8:])
+    np.testing.assert_array_equal(mask, expected["mask"][8:])
+    file = part / "images.zarr/rgb/c/2/0/0/0"
+    data = bytearray(file.read_bytes())
+    data[8] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"rgb/c/2/0/0/0 is damaged: row 8"):
+        opened.read_shard(2, rgb, mask)
+
+
+def test_how_codes_came_about_is_in_the_index(part):
+    index = open_part(part).index
+    assert index["recipe"] == ["summed"] * 10
+    assert index["recipe_rows"][7] == [7, 0] and index["recipe_shares"][7] == [1.0, 0.5]
+    assert pq.ParquetFile(part / "index.parquet").num_row_groups == 3
+
+
+def test_a_finished_part_is_taken_up_again_by_its_own_plan_alone(part):
+    """As a stage does that was killed after its last shard, where DVC leaves outputs in place."""
+    inode = (part / "images.zarr/rgb/c/0/0/0/0").stat().st_ino
+    assert begin_part(part, tiny_spec()) == [] and not part.exists()
+    finish_part(part, tiny_spec())
+    assert (part / "images.zarr/rgb/c/0/0/0/0").stat().st_ino == inode
+    for other in (tiny_spec(plan_hash="b"), tiny_spec(code_hash="new")):
+        assert begin_part(part, other) == [0, 1, 2] and part.exists(), "the finished part must stay until another one is"
+
+
+def test_a_worker_of_another_run_is_stopped(tmp_path):
+    """Left behind by a killed run, it must not write into what the next one draws."""
+    folder, old, new = tmp_path / "train-0", tiny_spec(), tiny_spec(plan_hash="b")
+    begin_part(folder, new)
+    with pytest.raises(RuntimeError, match="belongs to another run by now"):
+        write_shard(folder, old, 0, draw_squares(range(4)))
+    assert begin_part(folder, new) == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="this worker does not see .*nowhere"):
+        write_shard(tmp_path / "nowhere", new, 0, draw_squares(range(4)))
+
+
+def test_aids_are_found_in_the_part_and_beside_it(tmp_path):
+    first, second = tmp_path / "train-0", tmp_path / "train-1"
+    for folder in (first, second):
+        begin_part(folder, tiny_spec(part=folder.name))
+    assert find_aid(first, tiny_spec(), "codes") is None
+    write_aid(first, tiny_spec(), "codes", {"codes": np.arange(3), "names": np.array(["a", "b"])})
+    for folder in (first, second):
+        found = find_aid(folder, tiny_spec(part=folder.name), "codes")
+        assert found["codes"].tolist() == [0, 1, 2] and found["names"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("place", ["file://{}/store", "memory://store"])
+def test_shards_below_a_url(part, tmp_path, place):
+    """The same files as in the part's own folder; here only their list. A changed plan leaves nothing old."""
+    url, folder = place.format(tmp_path), tmp_path / "out" / "train-0"
+    spec = tiny_spec(store=url)
+    write_part(folder, spec, draw_squares)
+    assert sorted(file.name for file in folder.iterdir()) == ["index.parquet", "part.json"]
+    opened, here = open_part(folder), open_part(part)
+    assert opened.description["files"] == here.description["files"]
+    opened.verify()
+    np.testing.assert_array_equal(opened.rgb(9), here.rgb(9))
+    store = part_store(folder, spec)
+    (folder / "part.json").unlink()
+    assert begin_part(folder, spec) == [], "finished shards are kept even when the list of them is lost"
+    store.write("images.zarr/mask/c/1/0/0", store.read("images.zarr/mask/c/1/0/0")[:-1] + b"x")
+    assert begin_part(folder, spec) == [1]
+    write_part(folder, tiny_spec(store=url, plan_hash="other"), draw_squares)
+    assert store.sizes() == {} and open_part(folder).description["url"] != opened.description["url"]
+    with pytest.raises(FileNotFoundError, match=r"is missing.*dvc repro -f render@train-0"):
+        opened.verify()
+
+
+def test_no_credentials_in_a_part(tmp_path):
+    with pytest.raises(ValueError, match="holds credentials"):
+        tiny_spec(store="ftp://user:secret@host/prefix")

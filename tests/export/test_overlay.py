@@ -6,7 +6,7 @@ from serep.export.overlay import BACKGROUND, HeadView, clay_colours, draw_landma
 
 @pytest.fixture(scope="module")
 def view(topology):
-    return HeadView(topology, topology.mesh(topology.template), size_px=96)
+    return HeadView(topology.mesh(topology.template), clay_colours(topology), size_px=96)
 
 
 def covered(picture):

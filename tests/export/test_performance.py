@@ -1,6 +1,7 @@
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from serep.data.video import VideoReader
 from serep.export.performance import capture_frames, rig_weights, write_animation, write_overlay
+from serep.export.person import Person
 from serep.models.capture import CaptureModel
 
 
@@ -18,6 +20,12 @@ def model(tmp_path_factory, topology):
     folder = tmp_path_factory.mktemp("model")
     write_capture_model(folder, topology)
     return CaptureModel.load(folder)
+
+
+@pytest.fixture(scope="module")
+def person(model):
+    """The model's mean head."""
+    return Person.meet(model.semantic, model.semantic.mean_neutral, Path("mean"))
 
 
 @pytest.fixture
@@ -40,9 +48,9 @@ def test_footage_may_come_from_a_generator_in_pieces(model, footage, result, top
         capture_frames(model, iter([]), fps=10.0)
 
 
-def test_animation_plays_the_capture(model, result, topology, tmp_path):
+def test_animation_plays_the_capture(person, result, tmp_path):
     """The file's own targets times its own weights are the captured meshes."""
-    write_animation(tmp_path / "a.glb", model.rig, result, topology=topology)
+    write_animation(tmp_path / "a.glb", person, result)
     content = (tmp_path / "a.glb").read_bytes()
     (length,) = struct.unpack_from("<I", content, 12)
     document, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
@@ -62,9 +70,9 @@ def test_animation_plays_the_capture(model, result, topology, tmp_path):
     assert np.abs(targets.reshape(CODE_SIZE, -1, 3)).max() == pytest.approx(0.01)
 
 
-def test_codes_of_another_model_are_refused(model, result, topology, tmp_path):
+def test_codes_of_another_model_are_refused(person, result, tmp_path):
     with pytest.raises(ValueError, match=r"codes of 4 numbers, the model's have 3"):
-        write_animation(tmp_path / "a.glb", model.rig, replace(result, codes=np.zeros((5, 4), np.float32)), topology=topology)
+        write_animation(tmp_path / "a.glb", person, replace(result, codes=np.zeros((5, 4), np.float32)))
 
 
 def test_rig_weights_are_the_decoder(model, result):
@@ -73,13 +81,13 @@ def test_rig_weights_are_the_decoder(model, result):
     np.testing.assert_array_equal(weights[result.found], model.rig.coefficients(torch.from_numpy(result.codes[result.found])).numpy())
 
 
-def test_overlay_as_video_and_as_picture(model, result, footage, topology, tmp_path):
-    write_overlay(tmp_path / "o.mp4", iter(footage), result, model.rig.neutral, topology=topology)
+def test_overlay_as_video_and_as_picture(person, result, footage, tmp_path):
+    write_overlay(tmp_path / "o.mp4", iter(footage), result, person)
     video = VideoReader(tmp_path / "o.mp4")
     assert len(list(video)) == 5 and video.size == (64, 112) and video.fps == 10
-    write_overlay(tmp_path / "o.png", footage[:1], result, model.rig.neutral, topology=topology)
+    write_overlay(tmp_path / "o.png", footage[:1], result, person)
     with Image.open(tmp_path / "o.png") as picture:
         assert picture.size == (112, 64)
     with pytest.raises(ValueError, match="more frames than the capture"):
-        write_overlay(tmp_path / "long.mp4", [*footage, footage[0]], result, model.rig.neutral, topology=topology)
+        write_overlay(tmp_path / "long.mp4", [*footage, footage[0]], result, person)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.mp4", "o.png"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from serep.data.images import read_image
 from serep.models import face_boxes
-from serep.models.face_boxes import FaceSquare, crop_transform, find_faces, from_crop, landmark_square, sample_square, to_crop
+from serep.models.face_boxes import FaceSquare, crop_transform, find_faces, find_faces_of_side, from_crop, landmark_square, sample_square, to_crop
 
 
 @given(st.floats(-3, 3), st.floats(5, 500), st.floats(-200, 200), st.floats(-200, 200))
@@ -59,15 +59,25 @@ def test_nothing_is_found_where_nothing_is(rng):
 
 def test_doubles_are_one_face():
     near = [FaceSquare(np.array([100.0, 100.0]), side) for side in (40.0, 44.0)] + [FaceSquare(np.array([300.0, 100.0]), 42.0)]
-    assert [square.side for square in face_boxes._without_doubles(near)] == [44.0, 42.0]
+    assert [square.side for square in face_boxes.distinct_squares(near)] == [44.0, 42.0]
+
+
+def test_faces_of_known_size_are_where_the_full_search_finds_them(shared_data):
+    agree = []
+    for name in ("face_recognition_biden.jpg", "face_recognition_knn-examples-test-obama1.jpg", "dlib_faces-Tom-Cruise-avp-2014-4.jpg"):
+        picture = read_image(shared_data / "real/images" / name)
+        whole = find_faces(picture, thorough=False)[0]
+        agree += [np.abs(one.centre - whole.centre).max() < 0.15 * whole.side for one in find_faces_of_side(picture, 1.1 * whole.side)[:1]]
+        assert find_faces_of_side(picture, 4 * whole.side) == []
+    assert sum(agree) >= 2
 
 
 def test_a_missing_cascade_says_what_to_install(monkeypatch):
     monkeypatch.setattr(cv2.data, "haarcascades", "/nowhere/")
-    face_boxes._classifier.cache_clear()
+    face_boxes.load_cascade.cache_clear()
     with pytest.raises(RuntimeError, match="no face cascade at .*Install opencv-python-headless 4.x"):
         find_faces(np.full((240, 320, 3), 128, np.uint8), thorough=False)
-    face_boxes._classifier.cache_clear()
+    face_boxes.load_cascade.cache_clear()
 
 
 def test_squares_fit_the_faces_of_photographs(shared_data, topology):

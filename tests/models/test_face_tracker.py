@@ -4,8 +4,9 @@ import torch
 
 from serep.models import face_tracker
 from serep.models.capture_network import CaptureNetwork
+from serep.models.engine import TorchEngine
 from serep.models.face_boxes import FaceSquare
-from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings, images_to_network
+from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings
 
 SETTINGS = TrackingSettings(crop_scale=1.5, batch_frames=4, recentre_beyond=0.1, presence_threshold=0.5, patience_frames=3, thorough_every=4)
 FRAME = np.zeros((120, 160, 3), np.uint8)
@@ -20,7 +21,7 @@ def sighting(x, y, side, presence=0.99, square=None):
 def tracker():
     torch.manual_seed(0)
     network = CaptureNetwork(encoder="residual_tiny", image_size=32, code_size=2, landmark_count=2, local_width=4, hidden_width=8).eval()
-    return FaceTracker(network, SETTINGS)
+    return FaceTracker(TorchEngine(network), SETTINGS)
 
 
 def test_drift_is_the_larger_of_move_and_growth():
@@ -58,14 +59,14 @@ def test_a_slide_is_mended_where_cascades_and_network_agree(tracker, monkeypatch
     tracker._square = FaceSquare(np.array([80.0, 40.0]), 40.0)
     regions = []
 
-    def find_faces(picture, *, thorough):
-        regions.append(picture.shape)
+    def find_faces_of_side(picture, side):
+        regions.append((picture.shape, side))
         return [FaceSquare(np.array([60.0, 80.0]), 40.0)]
 
-    monkeypatch.setattr(face_tracker, "find_faces", find_faces)
+    monkeypatch.setattr(face_tracker, "find_faces_of_side", find_faces_of_side)
     monkeypatch.setattr(tracker, "_look_closely", lambda frames, squares: [sighting(80, 40, 40, 0.7), sighting(80, 80, 40, presence)])
     tracker._verify(FRAME)
-    assert regions == [(100, 120, 3)]  # three squares around the face, cut off at the picture's edge
+    assert regions == [((100, 120, 3), 40.0)]  # three squares around the face, cut off at the picture's edge
     assert tracker._square.centre.tolist() == ([80.0, 80.0] if moves else [80.0, 40.0])
 
 
@@ -73,13 +74,17 @@ def test_cascades_that_agree_or_see_nothing_change_nothing(tracker, monkeypatch)
     tracker._square = FaceSquare(np.array([80.0, 60.0]), 40.0)
     monkeypatch.setattr(tracker, "_look_closely", lambda frames, squares: pytest.fail("no reason to look"))
     for found in ([], [FaceSquare(np.array([62.0, 61.0]), 42.0)]):
-        monkeypatch.setattr(face_tracker, "find_faces", lambda picture, *, thorough, found=found: found)
+        monkeypatch.setattr(face_tracker, "find_faces_of_side", lambda picture, side, found=found: found)
         tracker._verify(FRAME)
         assert tracker._square.centre.tolist() == [80.0, 60.0]
 
 
-def test_images_become_channels_last_shares_of_white():
-    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    values = images_to_network(images, torch.device("cpu"))
-    assert values.shape == (2, 3, 4, 4) and values.is_contiguous(memory_format=torch.channels_last)
-    assert values[1, 2, 3, 0] == pytest.approx(images[1, 3, 0, 2] / 255)
+@pytest.mark.parametrize(("others", "count"), [([(30, 60, 20), (130, 60, 50)], 3), ([(81, 61, 39)], 1)])
+def test_the_largest_of_several_faces_is_followed_and_that_is_said(tracker, monkeypatch, caplog, others, count):
+    squares = [FaceSquare(np.array([float(x), float(y)]), float(side)) for x, y, side in [(80, 60, 40), *others]]
+    monkeypatch.setattr(face_tracker, "find_faces", lambda picture, *, thorough: squares)
+    monkeypatch.setattr(tracker, "_look", lambda frames, squares: [sighting(*square.centre, square.side, square=square) for square in squares])
+    tracker.follow([FRAME, FRAME])
+    assert tracker._square.side == max(square.side for square in squares) and tracker.most_faces == count
+    assert [record.message for record in caplog.records] == ([f"frame 0 shows {count} faces: the largest is captured. "
+                                                              "Cut the others off if it is not the one"] if count > 1 else [])

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from serep.geometry.camera import Camera, project
-from serep.models.head_pose import FACING_CAMERA, assumed_intrinsics, solve_head_pose
+from serep.models.head_pose import FACING_CAMERA, assumed_intrinsics, pose_from_numbers, pose_to_numbers, solve_head_pose
 
 
 def pose_of(yaw, pitch, roll, translation):
@@ -45,3 +45,18 @@ def test_senseless_landmarks_keep_the_last_pose(topology):
     same = solve_head_pose(points, np.full((len(points), 2), 100.0), intrinsics, last)
     assert np.isfinite(same).all()
     np.testing.assert_allclose(same[:3, :3] @ same[:3, :3].T, np.eye(3), atol=1e-9)
+
+
+def test_numbers_of_a_pose_lead_back_to_it():
+    pose = pose_of(25, -12, 30, [40.0, -60.0, 700.0])
+    np.testing.assert_allclose(pose_from_numbers(pose_to_numbers(pose)), pose, atol=1e-9)
+    assert np.abs(pose_to_numbers(pose_of(0, 0, 0, [0.0, 0.0, 1.0]))).max() < 1e-12
+
+
+def test_a_wrong_pose_is_left_for_the_global_one(topology):
+    """Following alone would stay in the mirrored pose that explains a flat face nearly as well."""
+    points, intrinsics = topology.landmarks(topology.template), assumed_intrinsics(640, 480, 50.0)
+    truth = pose_of(40, 0, 0, [0.0, 0.0, 500.0])
+    seen = project(points, Camera(intrinsics, truth, 640, 480))
+    pose = solve_head_pose(points, seen, intrinsics, pose_of(-40, 0, 0, [0.0, 0.0, 500.0]))
+    np.testing.assert_allclose(pose, truth, atol=1e-2)

@@ -5,18 +5,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from serep.render import Scene, ambient_occlusion, occlusion_floor, open_renderer, sample_appearance, sample_camera, sample_light, sink_inner_parts
+from serep.render import LABELS, open_renderer
 
 GOLDEN = Path(__file__).parent / "golden" / "head_64.png"
 
 
-def test_head_looks_as_stored(topology, scene_ranges):
-    rng = np.random.default_rng(11)
-    look, light = sample_appearance(topology, rng=rng), sample_light(scene_ranges, rng=rng)
-    camera = sample_camera(scene_ranges, topology.landmarks(topology.template), size_px=64, rng=rng)
-    occlusion = ambient_occlusion(topology.mesh(topology.template), rays=32, floor=occlusion_floor(topology))
-    head = Scene(sink_inner_parts(topology.template, topology, camera), topology.faces, look, occlusion, light, camera)
-    layers = open_renderer("numba", size_px=64, fallback=None).render(head)
+def test_head_looks_as_stored(portraits, topology, scene_ranges):
+    sitter = portraits.sitter(topology.template, scene_ranges, rng=np.random.default_rng(11))
+    shot = sitter.sample_shot(scene_ranges, topology.landmarks(topology.template), size_px=64, rng=np.random.default_rng(12))
+    layers = open_renderer("numba", size_px=64, fallback=None).render(sitter.scene(topology.template, shot))
+    assert {LABELS.index(name) for name in ("background", "skin", "lips", "brows", "hair")} <= set(np.unique(layers.labels).tolist())
     picture = np.dstack([layers.rgb, layers.mask])
     if os.environ.get("SEREP_WRITE_GOLDEN"):
         Image.fromarray(picture).save(GOLDEN)

@@ -6,7 +6,9 @@ import pytest
 from serep.faces import open_head_model
 from serep.faces.regions import ball_centre
 from serep.geometry import face_normals, project
-from serep.render import Insets, Scene, open_renderer, sample_appearance, sample_camera, sample_light, sink_inner_parts
+from serep.render import Insets, Scene, open_renderer, sample_camera, sample_light, sink_inner_parts
+from serep.render.appearance import paint_head
+from serep.render.traits import sample_traits
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def picture_of(insets: Insets, vertices: np.ndarray, scene_ranges, size: int = 1
     front = replace(scene_ranges, yaw_max_deg=0.0, pitch_max_deg=0.0, roll_max_deg=0.0, margin_min=1.2, margin_max=1.2, shift_max=0.0)
     topology, whole, rng = insets.topology, insets.add(vertices), np.random.default_rng(0)
     camera = sample_camera(front, topology.landmarks(whole), size_px=size, rng=rng)
-    look, light = sample_appearance(topology, rng=rng), sample_light(front, rng=rng)
+    look, light = paint_head(topology, sample_traits(front, rng=rng), rng=rng), sample_light(front, rng=rng)
     scene = Scene(sink_inner_parts(whole, topology, camera), topology.faces, look, np.ones(len(whole)), light, camera)
     return open_renderer("numba", size_px=size, fallback=None).render(scene), camera
 

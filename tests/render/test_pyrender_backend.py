@@ -1,12 +1,13 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from renderer_contract import RendererContract
 
-from serep.render import Scene, ambient_occlusion, open_renderer, sample_appearance, sample_camera, sample_light
+from serep.render import open_renderer
 
 OPEN = """
 import sys, ctypes
@@ -32,18 +33,18 @@ class TestPyrenderRenderer(RendererContract):
         except RuntimeError as error:
             pytest.skip(str(error))
 
-    def test_agrees_with_numba_on_heads(self, topology, scene_ranges):
+    def test_agrees_with_numba_on_people(self, portraits, topology, scene_ranges):
+        """With hair, glasses, shadows and something before the face."""
         size = 96
         renderers = [open_renderer(name, size_px=size, fallback=None) for name in ("numba", "pyrender")]
-        occlusion = ambient_occlusion(topology.mesh(topology.template), rays=16, floor=0.2)
+        ranges = replace(scene_ranges, glasses_share=1.0, occluder_share=1.0, shadow_share=1.0)
         for seed in range(3):
             rng = np.random.default_rng(seed)
-            head = Scene(
-                topology.template, topology.faces, sample_appearance(topology, rng=rng), occlusion, sample_light(scene_ranges, rng=rng),
-                sample_camera(scene_ranges, topology.landmarks(topology.template), size_px=size, rng=rng),
-            )  # fmt: skip
-            one, other = (renderer.render(head) for renderer in renderers)
+            sitter = portraits.sitter(topology.template, ranges, rng=rng)
+            person = sitter.scene(topology.template, sitter.sample_shot(ranges, topology.landmarks(topology.template), size_px=size, rng=rng))
+            one, other = (renderer.render(person) for renderer in renderers)
             both = (one.mask > 0) & (other.mask > 0)
+            assert (one.labels != other.labels).mean() < 0.005 and len(np.unique(one.labels)) > 6
             assert (one.mask != other.mask).mean() < 0.002 and both.mean() > 0.2
             assert np.abs(one.rgb[both].astype(int) - other.rgb[both]).mean() < 0.1
             assert np.median(np.abs(one.depth[both] - other.depth[both])) < 0.01

@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serep.faces.regions import ball_centre
 from serep.geometry import project
-from serep.render import occlusion_floor, sample_camera, sample_gaze, sample_light, sink_inner_parts, turn_eyes
+from serep.render import occlusion_floor, sample_camera, sample_gaze, sample_light, sink_inner_parts
 from serep.render.sampling import HEAD_CENTRE
 
 
@@ -75,21 +74,6 @@ def test_light_keeps_to_its_ranges(scene_ranges):
         assert light.colour.max() / light.colour.min() < 2.5  # no neon
 
 
-def test_gaze_turns_eyeballs_only(topology, scene_ranges):
-    gaze = np.radians([20.0, 0.0])
-    turned = turn_eyes(topology.template, topology, gaze)
-    eyes = np.isin(topology.parts, [topology.part_names.index(name) for name in ("eye_left", "eye_right")])
-    np.testing.assert_array_equal(turned[~eyes], topology.template[~eyes])
-    pupils = topology.regions["pupil"] > 0.9
-    assert (turned[pupils, 0] - topology.template[pupils, 0]).min() > 2  # to the subject's left, and so is +x
-    for part in (1, 2):
-        one = topology.parts == part
-        spread = [np.linalg.norm(v[one] - ball_centre(topology.template[one]), axis=1) for v in (turned, topology.template)]
-        np.testing.assert_allclose(*spread, atol=1e-9)
-    bare = replace(topology, parts=np.zeros_like(topology.parts))
-    np.testing.assert_array_equal(turn_eyes(topology.template, bare, gaze), topology.template)
-
-
 def test_sinking_keeps_pixels_and_skin(topology, scene_ranges, rng):
     camera = sample_camera(scene_ranges, topology.landmarks(topology.template), size_px=64, rng=rng)
     sunk = sink_inner_parts(topology.template, topology, camera)
@@ -111,6 +95,7 @@ def test_floor_keeps_eyes_and_teeth_bright(topology):
     [
         ({"margin_min": 3.0}, "margin_min = 3.0 exceeds margin_max = 2.5; swap them"),
         ({"yaw_max_deg": -1.0}, "yaw_max_deg must not be negative, got -1.0"),
+        ({"glasses_share": 1.2}, "glasses_share is a share from 0 to 1, got 1.2"),
         ({"view_max_deg": 150.0}, "fields of view must lie within 0 and 120"),
     ],
 )

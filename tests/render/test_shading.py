@@ -5,7 +5,7 @@ import pytest
 from render_scenes import even_light, scene, sphere, square
 
 from serep.render import Light
-from serep.render.shading import EXPOSURE_CEILING, EXPOSURE_FLOOR, lit_colours
+from serep.render.shading import EXPOSURE_CEILING, EXPOSURE_FLOOR, lit_colours, mesh_normals
 
 
 def linear(colours: np.ndarray) -> np.ndarray:
@@ -71,6 +71,25 @@ def test_gloss_sits_between_lamp_and_camera_and_not_in_the_shade():
     halfway = np.array([np.sin(np.pi / 8), 0, np.cos(np.pi / 8)])
     assert brightest @ halfway > 0.98 and gloss.max() > 0.1
     assert abs(gloss[vertices[:, 0] + vertices[:, 2] < 0]).max() < 1e-6
+
+
+def test_what_stands_before_the_lamp_takes_its_light_and_gloss():
+    """Half of the lamp's share is half of its light; the surroundings stay."""
+    vertices, faces = sphere(50)
+    ball = scene(vertices, faces, albedo=(0.3,) * 3, light=lamp([0, 0, 1], 0.3, surroundings=0.5))
+    ball = replace(ball, appearance=replace(ball.appearance, specular=np.full(len(vertices), 0.02)))
+    full, half, none = (linear(lit_colours(replace(ball, lamp_share=np.full(len(vertices), share))))[:, 0] for share in (1.0, 0.5, 0.0))
+    dark = linear(lit_colours(replace(ball, light=lamp([0, 0, 1], 0.0, surroundings=0.5))))[:, 0]
+    np.testing.assert_allclose(none, dark, atol=1e-5)
+    np.testing.assert_allclose(half - none, (full - none) / 2, atol=1e-4)
+    assert (full - none).max() > 0.05
+    np.testing.assert_array_equal(lit_colours(ball), lit_colours(replace(ball, lamp_share=np.ones(len(vertices)))))
+
+
+def test_mesh_normals_are_those_of_the_geometry(topology):
+    from serep.geometry import vertex_normals
+
+    np.testing.assert_allclose(mesh_normals(topology.template, topology.faces), vertex_normals(topology.template, topology.faces), atol=1e-9)
 
 
 def test_highlights_never_overflow():

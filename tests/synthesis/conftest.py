@@ -11,9 +11,12 @@ from serep.faces import BUILT_IN_HEADS, SubjectPlan
 from serep.models.pca import principal_modes
 from serep.models.semantic import DisplacementPca
 from serep.render.sampling import SceneRanges
+from serep.synthesis.codes import CodeMix
 from serep.synthesis.plan import PartInputs, PartPlan
 
 CODE_SIZE = 4
+MIX = CodeMix(training=0.3, faint=0.2, interpolated=0.15, summed=0.15, halves=0.1, extrapolated=0.1, halves_per_person=2, extrapolation_max=1.3,
+              reach=1.2)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,7 @@ def plan() -> PartPlan:
     ranges = SceneRanges(
         yaw_max_deg=40.0, pitch_max_deg=20.0, roll_max_deg=15.0, view_min_deg=15.0, view_max_deg=50.0, margin_min=1.2, margin_max=1.6,
         shift_max=0.05, gaze_max_deg=20.0, surroundings_min=0.3, surroundings_max=0.8, surroundings_contrast=0.5, lamp_min=0.1, lamp_max=0.8,
-        lamp_azimuth_max_deg=70.0, lamp_elevation_min_deg=-10.0, lamp_elevation_max_deg=70.0, tint=0.1)
+        lamp_azimuth_max_deg=70.0, lamp_elevation_min_deg=-10.0, lamp_elevation_max_deg=70.0, tint=0.1,
+        shadow_share=0.8, bald_share=0.1, beard_share=0.3, grey_share=0.1, makeup_share=0.15, glasses_share=0.2, occluder_share=0.1)
     return PartPlan(part="train-0", split="train", first_image=0, images=12, seed=5, size_px=64, images_per_shard=4, people_per_shard=2,
-                    mixed_share=0.4, backend="numba", fallback=None, ranges=ranges, inputs={"heads": "abc", "semantic": "def"})
+                    codes=MIX, backend="numba", fallback=None, ranges=ranges, inputs={"heads": "abc", "semantic": "def"})

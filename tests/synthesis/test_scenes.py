@@ -5,13 +5,18 @@ import numpy as np
 import pytest
 
 from serep.geometry.camera import Camera, project
-from serep.synthesis.scenes import CodeTable, Studio, draw_code
+from serep.synthesis.codes import CodeTable
+from serep.synthesis.scenes import Studio
+
+
+def code_table(codes: np.ndarray, names: tuple[str, ...]) -> CodeTable:
+    return CodeTable(codes, np.arange(len(codes), dtype=np.int32), names, np.zeros((0, codes.shape[1]), np.float32), np.zeros((0, 2), np.int32))
 
 
 @pytest.fixture(scope="module")
 def table() -> CodeTable:
     codes = np.random.default_rng(0).normal(0, 1, (9, 4)).astype(np.float32)
-    return CodeTable(codes, tuple(f"train-{row}" for row in range(9)))
+    return code_table(codes, tuple(f"train-{row}" for row in range(9)))
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +103,6 @@ def test_held_out_images_show_true_meshes_with_their_own_codes(plan, inputs, hea
     assert set(drawn.arrays["expression"].tolist()) == own  # twelve images are enough to show every mesh
 
 
-def test_codes_are_mixed_as_often_as_planned(table):
-    def draw(share: float, count: int = 400):
-        rng = np.random.default_rng(0)
-        return [draw_code(table, mixed_share=share, rng=rng) for _ in range(count)]
-
-    assert all(np.array_equal(code, table.codes[row]) and name == f"train-{row}" for code, row, name in draw(0.0, 50))
-    mixed = [(code, row, name) for code, row, name in draw(0.5) if "~" in name]
-    assert 150 < len(mixed) < 250
-    faint = [(code, row) for code, row, name in mixed if name.endswith("~neutral")]
-    assert 50 < len(faint) < 150
-    for code, row in faint:  # on the straight way to the neutral
-        share = code @ table.codes[row] / (table.codes[row] @ table.codes[row])
-        assert 0 <= share <= 1
-        np.testing.assert_allclose(code, share * table.codes[row], atol=1e-6)
-    for code, row, name in mixed:
-        if not name.endswith("~neutral"):
-            other = table.codes[int(name.split("-")[-1])]
-            assert (code <= np.maximum(table.codes[row], other) + 1e-6).all() and (code >= np.minimum(table.codes[row], other) - 1e-6).all()
-
-
 def test_heads_of_another_topology_are_refused(plan, inputs, tmp_path, head_model):
     from serep.models.semantic import DisplacementPca
 
@@ -146,6 +131,6 @@ def test_heads_without_eyes_and_mouth_are_drawn_with_them(plan, tmp_path, shared
     source = shared_data / "ict"
     DisplacementPca(open_head_model("ict", source).topology, code_size=2).save(tmp_path / "semantic")
     studio = Studio(plan, PartInputs(heads=tmp_path, semantic_model=tmp_path / "semantic", head_source="ict", head_path=source))
-    drawn = studio.draw(range(2), CodeTable(np.zeros((1, 2), np.float32), ("rest",)))
+    drawn = studio.draw(range(2), code_table(np.zeros((1, 2), np.float32), ("rest",)))
     assert len(studio.insets.topology.template) > len(studio.topology.template)
     assert drawn.arrays["landmarks"].shape[1] == len(studio.topology.landmark_ids) and drawn.arrays["rgb"].std() > 10

@@ -3,17 +3,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from serep.data.real_faces import RealFaces
 from serep.models.capture import CaptureSettings
 from serep.models.capture_network import CaptureNetwork
-from serep.models.face_boxes import FaceSquare
+from serep.models.face_finders import cut_square
 from serep.models.face_tracker import TrackingSettings
 from serep.models.semantic import DisplacementPca
 from serep.models.smoothing import OneEuro
-from serep.training import capture_data
 from serep.training.augmentation import AugmentationRanges, RenderAugmentation
-from serep.training.capture_data import LabelledRenders, sampling_shares
+from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, sampling_shares
 from serep.training.capture_task import LOSSES, CaptureTask, PosedRig, has_bfloat16, train_capture
 
 SIZE, CODE_SIZE = 32, 2
@@ -21,7 +20,7 @@ RANGES = AugmentationRanges(
     scale_jitter=0.05, shift_jitter=0.02, rotation_deg=5.0, colour=0.0, saturation_min=1.0, grey_share=0.0, contrast=0.0, shading_share=0.0,
     blur_share=0.0, noise=0.0, jpeg_share=0.0, occluder_share=0.0, glasses_share=0.0, negative_share=0.1, shuffled_background_share=0.0,
 )
-WEIGHTS = {"code": 1.0, "vertices": 1.0, "landmarks_3d": 1.0, "landmarks_2d": 0.5, "openings": 0.5, "presence": 0.5, "domain": 0.3}
+WEIGHTS = {"code": 1.0, "vertices": 1.0, "landmarks_3d": 1.0, "landmarks_2d": 0.5, "openings": 0.5, "presence": 0.5, "domain": 0.3, "real_landmarks": 0.5}
 ONE_EURO = OneEuro(min_cutoff=2.0, beta=0.5, speed_cutoff=1.0)
 TRACKING = TrackingSettings(crop_scale=1.5, batch_frames=4, recentre_beyond=0.1, presence_threshold=0.5, patience_frames=5, thorough_every=5)
 SETTINGS = CaptureSettings(TRACKING, 50.0, ONE_EURO, ONE_EURO, ONE_EURO)
@@ -60,7 +59,7 @@ def make_task(semantic, renders, *, real=None, weights=WEIGHTS, ranges=RANGES, b
     ids = semantic.topology.landmark_ids
     network = CaptureNetwork(encoder="residual_tiny", image_size=SIZE, code_size=CODE_SIZE, landmark_count=len(ids), local_width=4, hidden_width=16)
     draw = RenderAugmentation(ranges, image_size=SIZE, crop_scale=1.5, landmark_ids=ids, backgrounds=[], rng=rng)
-    return CaptureTask(network, semantic, renders, renders, augmentation=draw, weights=weights, batch_size=16, real_crops=real, real_share=0.25,
+    return CaptureTask(network, semantic, renders, renders, augmentation=draw, weights=weights, batch_size=16, real=real, real_share=0.25,
                        balance=balance, mixed_precision=mixed_precision, device=torch.device("cpu"), rng=rng)
 
 
@@ -68,7 +67,7 @@ def train(semantic, renders, real=None, seed=0, **changes):
     values = {"encoder": "residual_tiny", "image_size": SIZE, "local_width": 4, "hidden_width": 16, "augmentation": RANGES, "loss_weights": WEIGHTS,
               "real_share": 0.25, "balance": 0.0, "batch_size": 16, "mixed_precision": False, "settings": SETTINGS,
               "device": torch.device("cpu"), "backgrounds": []}
-    return train_capture(renders, renders, semantic, real_crops=real, seed=seed, **(values | FIT | changes))
+    return train_capture(renders, renders, semantic, real=real, seed=seed, **(values | FIT | changes))
 
 
 def test_posed_rig_agrees_with_the_whole_rig(semantic, renders, rng):
@@ -89,7 +88,7 @@ def test_codes_of_another_model_are_refused(semantic, renders, rng):
 def test_terms_are_named_weighted_and_without_domain_where_nothing_is_real(semantic, renders):
     task = make_task(semantic, renders)
     terms = task.losses(0.0)
-    assert set(terms) == set(LOSSES) - {"domain"}
+    assert set(terms) == set(LOSSES) - {"domain", "real_landmarks"}
     heavy = make_task(semantic, renders, weights=WEIGHTS | {"code": 10.0}).losses(0.0)
     torch.testing.assert_close(heavy["code"], 10 * terms["code"])
 
@@ -107,17 +106,75 @@ def test_true_answers_cost_nothing(semantic, renders):
     assert float(task._label_losses(wrong, present, landmarks, codes)["vertices"]) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_real_crops_switch_the_domain_loss_on(semantic, renders, rng):
-    real = rng.integers(256, size=(5, SIZE, SIZE, 3), dtype=np.uint8)
+def real_faces(semantic, renders, count=12, landmarks=True):
+    """Renders passed off as photographs: 48 px crops, twice as wide as the square around the landmarks."""
+    stored, images, places = 48, [], []
+    for layer, points in zip(renders.layers[:count], renders.landmarks[:count], strict=True):
+        low, high = points.min(axis=0), points.max(axis=0)
+        square = np.array([*(0.5 * (low + high)), (high - low).max()], np.float64)
+        images.append(cut_square(np.ascontiguousarray(layer[..., :3]), square, 2.0, stored))
+        places.append((points - (square[:2] - square[2])) * stored / (2 * square[2]))
+    places = np.stack(places).astype(np.float32)
+    return RealFaces(np.stack(images), places if landmarks else np.full_like(places, np.nan), tuple(semantic.topology.landmark_ids.tolist()), 2.0)
+
+
+def test_real_faces_switch_the_domain_loss_on(semantic, renders):
+    real = real_faces(semantic, renders, landmarks=False)
     task = make_task(semantic, renders, real=real)
     terms = task.losses(0.5)
-    assert set(terms) == set(LOSSES)
+    assert set(terms) == set(LOSSES) - {"real_landmarks"}
     terms["domain"].backward()
     assert task.module.encoder.stem[0][0].weight.grad.abs().sum() > 0
     start = make_task(semantic, renders, real=real)
     start.losses(0.0)["domain"].backward()  # reversal strength 0: the classifier learns, the encoder does not notice
     assert not start.module.encoder.stem[0][0].weight.grad.any()
     assert start.module.domain_classifier.layers[0].weight.grad.any()
+
+
+@pytest.mark.parametrize(("domain", "given"), [(0.3, True), (0.0, True), (0.0, False)])
+def test_landmarks_of_real_faces_are_a_loss_of_their_own(semantic, renders, domain, given):
+    task = make_task(semantic, renders, real=real_faces(semantic, renders, landmarks=given), weights=WEIGHTS | {"domain": domain})
+    terms = task.losses(0.5)
+    assert ("domain" in terms, "real_landmarks" in terms) == (domain > 0, given)
+    if given:
+        terms["real_landmarks"].backward()
+        assert task.module.landmark_head.heatmaps.weight.grad.abs().sum() > 0
+        assert not any(weight.grad is not None and weight.grad.any() for weight in task.module.expression_head.layers.parameters())
+
+
+def test_landmark_loss_counts_only_what_is_given(semantic, renders):
+    task = make_task(semantic, renders, real=real_faces(semantic, renders))
+    wanted = torch.rand(4, len(semantic.topology.landmark_ids), 2, generator=torch.Generator().manual_seed(0))
+    assert float(task._landmark_loss(wanted, wanted)) == 0.0
+    off = wanted.clone()
+    off[1] += 0.05
+    whole = float(task._landmark_loss(off, wanted))
+    assert whole == pytest.approx(2 * (5 - 0.5) / 4, rel=1e-4)  # hundredths, smooth L1, over x and y, a quarter of the faces; the openings are right
+    wanted[1] = float("nan")
+    assert float(task._landmark_loss(off, wanted)) == 0.0
+    wanted[:] = float("nan")
+    assert float(task._landmark_loss(off, wanted)) == 0.0
+
+
+def test_jittered_crops_take_their_landmarks_along(semantic, renders):
+    faces, wide = real_faces(semantic, renders), dataclasses.replace(RANGES, shift_jitter=0.05, scale_jitter=0.1, rotation_deg=20.0)
+    rows = np.arange(8)
+    images, places = jittered_crops(faces, rows, image_size=64, crop_scale=1.5, ranges=wide, rng=np.random.default_rng(0))
+    for image, points in zip(images, places, strict=True):
+        inside = (points > 0.1).all(axis=1) & (points < 0.9).all(axis=1)
+        at = (points[inside] * 64).astype(int)
+        assert image[at[:, 1], at[:, 0]].mean() > image.mean() + 15  # the dots are where the landmarks say
+    again = jittered_crops(faces, rows, image_size=64, crop_scale=1.5, ranges=wide, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(again[0], images)
+    assert np.abs(places.mean(axis=1) - 0.5).max() > 0.02
+
+
+def test_landmarks_come_in_the_model_s_order(semantic, renders):
+    faces = real_faces(semantic, renders)
+    shuffled = dataclasses.replace(faces, landmarks=faces.landmarks[:, ::-1][:, 1:], landmark_ids=faces.landmark_ids[::-1][1:])
+    back = in_order(shuffled, semantic.topology.landmark_ids)
+    np.testing.assert_array_equal(back.landmarks[:, :-1], faces.landmarks[:, :-1])
+    assert np.isnan(back.landmarks[:, -1]).all() and back.landmark_ids == faces.landmark_ids
 
 
 def test_every_render_is_drawn_once_before_any_twice(semantic, renders):
@@ -160,8 +217,8 @@ def test_training_lowers_the_losses(semantic, renders):
     assert not model.network.training
 
 
-def test_same_seed_same_model(semantic, renders, rng):
-    real = rng.integers(256, size=(5, SIZE, SIZE, 3), dtype=np.uint8)
+def test_same_seed_same_model(semantic, renders):
+    real = real_faces(semantic, renders)
     first, second = (train(semantic, renders, real=real, steps=3)[0].network.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = train(semantic, renders, real=real, steps=3, seed=1)[0].network.state_dict()
@@ -181,32 +238,6 @@ def test_bfloat16_is_not_emulated(monkeypatch):
     assert has_bfloat16(torch.device("cpu")) and not has_bfloat16(torch.device("mps"))
 
 
-def test_wrong_weights_and_crops_are_refused(semantic, renders):
+def test_wrong_weights_are_refused(semantic, renders):
     with pytest.raises(ValueError, match=r"loss weights must be given for code, vertices.*capture.loss_weights"):
         make_task(semantic, renders, weights={"code": 1.0})
-    with pytest.raises(ValueError, match="real crops are 16 px wide, the network reads 32"):
-        make_task(semantic, renders, real=np.zeros((3, 16, 16, 3), np.uint8))
-
-
-def test_real_crops_set_bad_files_aside(tmp_path, monkeypatch):
-    def find_faces(picture, *, thorough):
-        bright = picture.mean() > 100
-        return [FaceSquare(np.array([20.0, 20.0]), 16.0), FaceSquare(np.array([50.0, 20.0]), 8.0)] if bright else []
-
-    monkeypatch.setattr(capture_data, "find_faces", find_faces)
-    (tmp_path / "more").mkdir()
-    Image.fromarray(np.full((40, 70, 3), 200, np.uint8)).save(tmp_path / "two.png")
-    Image.fromarray(np.full((40, 70, 3), 10, np.uint8)).save(tmp_path / "more/none.png")
-    (tmp_path / "broken.jpg").write_bytes(b"nothing")
-    crops, set_aside = capture_data.real_crops(tmp_path, image_size=SIZE, crop_scale=1.5)
-    assert crops.shape == (2, SIZE, SIZE, 3) and (crops == 200).all()
-    assert [name for name, _ in set_aside] == ["broken.jpg", "more/none.png"]
-    assert set_aside[1][1] == "no face found" and "broken.jpg" in set_aside[0][1]
-
-
-def test_real_crops_of_an_empty_folder(tmp_path):
-    (tmp_path / "README.md").write_text("no pictures yet")
-    crops, set_aside = capture_data.real_crops(tmp_path, image_size=SIZE, crop_scale=1.5)
-    assert crops.shape == (0, SIZE, SIZE, 3) and set_aside == []
-    with pytest.raises(FileNotFoundError, match="no folder .*gone for real pictures"):
-        capture_data.real_crops(tmp_path / "gone", image_size=SIZE, crop_scale=1.5)

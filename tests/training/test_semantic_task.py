@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from small_heads import small_heads, training_options
+from small_heads import UNITS, small_heads, training_options, unit_displacements
 
 from serep.benchmark.retargeting import score_semantic
 from serep.models.gradient_basis import fit_matrix
@@ -52,13 +52,13 @@ def test_training_halves_the_loss(heads):
 def test_the_best_validated_weights_are_kept(heads, linear):
     val = heads.select("val")
     neutral, expressive = heads.topology.mesh(val.neutrals[0]), val.expressive[val.expression_subject == 0]
-    learned, _ = train_semantic(heads, **training_options(width=64, steps=400))
+    learned, _ = train_semantic(heads, **training_options(width=64, steps=400, mix_share=0.2))
     ruined, rows = train_semantic(heads, **training_options(learning_rate=0.3, gradient_clip=0.0, steps=30))
 
     def error(model):
         return np.linalg.norm(model.bind(neutral).pose(model.encode(neutral, expressive)) - expressive, axis=-1).mean()
 
-    assert error(learned) < 0.95 * error(linear)
+    assert error(learned) < error(linear)
     assert rows[-1]["val_reconstruction_rms_mm"] > 2 * error(linear)
     np.testing.assert_allclose(ruined.encode(neutral, expressive), linear.encode(neutral, expressive), atol=1e-3)
 
@@ -165,3 +165,20 @@ def test_the_task_draws_its_batches_from_its_seed(heads, linear):
         return float(SemanticTask(model, people, shapes, [], shapes[:0], seed=seed, **options).losses(0.0)["reconstruction"])
 
     assert first_loss(1) == first_loss(1) != first_loss(2)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_people_decide_how_an_expression_depends_on_the_shape(copied):
+    """Where everybody shows the same displacements the basis learns displacements; where they are transferred, gradients. One method, both right."""
+    heads = small_heads(train=12)
+    if copied:
+        rng = np.random.default_rng(0)
+        performed = {name: np.tensordot(rng.uniform(0, 1, UNITS), unit_displacements(), 1) for name in dict.fromkeys(heads.expression_ids)}
+        expressive = heads.neutrals[heads.expression_subject] + np.stack([performed[name] for name in heads.expression_ids])
+        heads = dataclasses.replace(heads, expressive=expressive.astype(np.float32))
+    scores = {count: score_semantic(train_semantic(heads, **training_options(kind="gradient_fit", code_size=7, displacement_modes=count))[0],
+                                    heads.select("test"), max_pairs=6, seed=0)["retargeting_mm"] for count in (0, 10)}  # fmt: skip
+    if copied:
+        assert scores[10] < 0.5 * scores[0]
+    else:
+        assert scores[10] < 1.1 * scores[0]

@@ -16,7 +16,7 @@ MAX_TILES = 120
 SHEET_BACKGROUND, SHEET_TEXT = (34, 38, 44), (228, 232, 237)
 ERROR_COLOURS, ERROR_COLOURS_FROM = "viridis", 0.15  # its darkest end would sink into the background
 FLAT_LIGHT = 0.74  # of coloured faces: below the renderer's roll-off of highlights, so colours come out in proportion
-_GAP, _LINE_PX = 4, 22
+GAP_PX, LINE_PX = 4, 22  # between tiles, and a line of text
 
 
 def error_colours(errors: Float[np.ndarray, "N V"], limit: float) -> Float[np.ndarray, "N V 3"]:
@@ -44,7 +44,7 @@ def tile_size_px(columns: int) -> int:
     """Side of a square tile: all columns fit into SHEET_WIDTH_PX, and no tile is larger than it helps."""
     if columns < 1:
         raise ValueError(f"columns must be at least 1, got {columns}")
-    return min(320, SHEET_WIDTH_PX // columns - _GAP)
+    return min(320, SHEET_WIDTH_PX // columns - GAP_PX)
 
 
 def resized(image: UInt8[np.ndarray, "H W 3"], size_px: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -72,17 +72,17 @@ def tile_sheet(
         raise ValueError(f"a sheet holds 1 to {MAX_TILES} pictures, got {len(tiles)}: choose some of them")
     rows = -(-len(tiles) // columns)
     columns = min(columns, len(tiles))
-    above, below = _LINE_PX * bool(row_labels), _LINE_PX * bool(captions)
+    above, below = LINE_PX * bool(row_labels), LINE_PX * bool(captions)
     tallest = max(tile.shape[0] for tile in tiles)
-    pitch_y, pitch_x, top = above + tallest + below + _GAP, tile_px + _GAP, _GAP + _LINE_PX * bool(headings)
-    picture = Image.new("RGB", (columns * pitch_x + _GAP, top + rows * pitch_y), SHEET_BACKGROUND)
+    pitch_y, pitch_x, top = above + tallest + below + GAP_PX, tile_px + GAP_PX, GAP_PX + LINE_PX * bool(headings)
+    picture = Image.new("RGB", (columns * pitch_x + GAP_PX, top + rows * pitch_y), SHEET_BACKGROUND)
     draw = ImageDraw.Draw(picture)
     for column, heading in enumerate(headings):
-        _write(draw, (_GAP + column * pitch_x, _GAP), heading, tile_px, centred=True)
+        _write(draw, (GAP_PX + column * pitch_x, GAP_PX), heading, tile_px, centred=True)
     for row, label in enumerate(row_labels):
-        _write(draw, (_GAP + 2, top + row * pitch_y), label, columns * pitch_x)
+        _write(draw, (GAP_PX + 2, top + row * pitch_y), label, columns * pitch_x)
     for index, tile in enumerate(tiles):
-        x, y = _GAP + index % columns * pitch_x, top + index // columns * pitch_y
+        x, y = GAP_PX + index % columns * pitch_x, top + index // columns * pitch_y
         picture.paste(Image.fromarray(tile), (x + (tile_px - tile.shape[1]) // 2, y + above))
         if captions:
             _write(draw, (x + 2, y + above + tallest), captions[index], tile_px)
@@ -101,9 +101,9 @@ def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width_
 
 def with_legend(sheet: UInt8[np.ndarray, "H W 3"], entries: Sequence[tuple[str, tuple[int, int, int], bool]]) -> UInt8[np.ndarray, "h W 3"]:
     """The sheet with (text, colour, filled dot or ring) entries below it."""
-    picture = _extended(sheet, _LINE_PX + _GAP)
+    picture = _extended(sheet, LINE_PX + GAP_PX)
     draw = ImageDraw.Draw(picture)
-    x, y = 12, sheet.shape[0] + _LINE_PX // 2
+    x, y = 12, sheet.shape[0] + LINE_PX // 2
     for text, colour, filled in entries:
         draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=colour if filled else None, outline=colour, width=2)
         draw.text((x + 12, y - 9), text, fill=SHEET_TEXT, font=_font(14))
@@ -111,9 +111,9 @@ def with_legend(sheet: UInt8[np.ndarray, "H W 3"], entries: Sequence[tuple[str, 
     return np.asarray(picture)
 
 
-def with_colour_bar(sheet: UInt8[np.ndarray, "H W 3"], limit: float) -> UInt8[np.ndarray, "h W 3"]:
-    """The sheet with the error scale below it, 0 to `limit` mm."""
-    picture = _extended(sheet, 2 * _LINE_PX + _GAP)
+def with_colour_bar(sheet: UInt8[np.ndarray, "H W 3"], limit: float, *, label: str = "") -> UInt8[np.ndarray, "h W 3"]:
+    """The sheet with the scale of `error_colours` below it, 0 to `limit` mm, and what it measures beside it."""
+    picture = _extended(sheet, 2 * LINE_PX + GAP_PX)
     draw = ImageDraw.Draw(picture)
     width, x, y = min(420, sheet.shape[1] - 90), 12, sheet.shape[0] + 6
     linear = FLAT_LIGHT * error_colours(np.linspace(0, limit, width)[None], limit)  # as the faces show them
@@ -125,6 +125,8 @@ def with_colour_bar(sheet: UInt8[np.ndarray, "H W 3"], limit: float) -> UInt8[np
         draw.line([place, y + 14, place, y + 18], fill=SHEET_TEXT)
         before = 0.0 if share in (0.0, 1.0) else 0.5 * draw.textlength(text, font=_font(13))
         draw.text((place - before, y + 18), text, fill=SHEET_TEXT, font=_font(13))
+    if label:
+        _write(draw, (x + width + 100, y - 2), label, sheet.shape[1] - x - width - 100)
     return np.asarray(picture)
 
 
