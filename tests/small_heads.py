@@ -79,8 +79,9 @@ def training_options(**changes) -> dict:
 
     options = {
         "kind": "neural", "code_size": 5, "gradient_modes": 12, "basis_meshes": 100, "displacement_modes": 10, "fit_tolerance": 0.003,
-        "identity_modes": 3, "width": 32, "residual_blocks": 1, "weights": {"reconstruction": 1.0, "cycle": 0.5, "code": 0.1, "identity": 0.1}, "mix_share": 0.5, "steps": 60,
-        "batch_size": 32, "learning_rate": 5e-3, "weight_decay": 1e-2, "warmup_share": 0.05, "gradient_clip": 1.0, "log_every": 10,
+        "identity_modes": 3, "width": 32, "residual_blocks": 1,
+        "weights": {"reconstruction": 1.0, "cycle": 0.5, "code": 0.1, "identity": 0.1}, "mix_share": 0.5, "steps": 60, "batch_size": 32,
+        "learning_rate": 5e-3, "weight_decay": 1e-2, "warmup_share": 0.05, "gradient_clip": 1.0, "log_every": 10,
         "validate_every": 30, "seed": 0, "device": torch.device("cpu"),
     }  # fmt: skip
     return options | changes

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import zarr
 from jaxtyping import UInt8
 from zarr.core.buffer import default_buffer_prototype
@@ -63,16 +65,18 @@ class RenderPart:
 
     @cached_property
     def index(self) -> dict[str, list]:
-        """Columns of index.parquet."""
-        table, _ = read_table(self.folder / INDEX_FILE, RENDERS, file_format=RENDERS_FORMAT, remedy=self.remedy)
-        return table.to_pydict()
+        """Columns of index.parquet as Python values: for parts up to some 100,000 images."""
+        return self.index_table().to_pydict()
+
+    def index_table(self) -> pa.Table:
+        return read_table(self.folder / INDEX_FILE, RENDERS, file_format=RENDERS_FORMAT, remedy=self.remedy)[0]
 
     def summary(self) -> dict[str, int | float | str]:
         """A few numbers for a metrics file; the same for the same part."""
-        stored = sum(file["bytes"] for file in self.description["files"].values())
+        stored, index = sum(file["bytes"] for file in self.description["files"].values()), self.index_table()
+        people, expressions = (pc.count_distinct(index[column]).as_py() for column in ("subject_id", "expression_id"))
         renderer = "; ".join(f"{key} {value}" for key, value in self.description["renderer"].items())
-        return {"images": len(self), "people": len(set(self.index["subject_id"])), "expressions": len(set(self.index["expression_id"])),
-                "bytes_per_image": round(stored / len(self)), "renderer": renderer}
+        return {"images": len(self), "people": people, "expressions": expressions, "bytes_per_image": round(stored / len(self)), "renderer": renderer}
 
     def verify(self) -> None:
         """Reads every byte; FileNotFoundError or ValueError naming the first file that is not what was written."""

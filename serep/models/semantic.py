@@ -180,9 +180,10 @@ class GradientFit(GradientModel):
     """The code comes from the most probable coefficients of the subject's own rig, so the subject's shape is accounted for, not encoded.
 
     Each mode has a part made of deformation gradients, solved on the neutral, and one of displacements, the same on everybody: how much an
-    expression changes with the shape of a face is learned from the people, not assumed. Modes are ordered and scaled in mm: coefficient k has the root mean square `mode_deviation[k]` over the training set and moves the mean
-    training face by that much. The code is a rotation of the first Z coefficients, chosen so that all its numbers have the same variance:
-    a distance between codes means millimetres in every direction, and no number holds only the noise of the last modes.
+    expression changes with the shape of a face is learned from the people, not assumed. Modes are ordered and scaled in mm: coefficient k
+    has the root mean square `mode_deviation[k]` over the training set and moves the mean training face by that much. The code is a rotation
+    of the first Z coefficients, chosen so that all its numbers have the same variance: a distance between codes means millimetres in every
+    direction, and no number holds only the noise of the last modes.
     """
 
     kind = "gradient_fit"

@@ -14,6 +14,7 @@ from serep.benchmark.report_viewer import make_viewer
 from serep.data.heads import HeadSet
 from serep.data.video import VideoReader
 from serep.models.semantic import SemanticModel
+from serep.training.tracking import locked_hashes
 
 CONTACT_IMAGES, GREY = 64, 118
 CLIP_EXPRESSIONS, CLIP_FRAMES, CLIP_FPS = 6, 24, 25.0
@@ -51,4 +52,4 @@ def curve(file: Path) -> list[dict[str, float]]:
 
 def hashes(root: Path, report: Path) -> tuple[tuple[str, str], ...]:
     """Of every output made before this stage, as DVC recorded them."""
-    return tuple(sorted((path, md5) for path, md5 in lockedhashes(root).items() if path != report.as_posix()))
+    return tuple(sorted((path, md5) for path, md5 in locked_hashes(root).items() if path != report.as_posix()))
