@@ -8,7 +8,7 @@ from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)  # tests run side by side: threads of one would only wait for those of the other
 
-_hook = install_import_hook("serep", "beartype.beartype")
+_hook = install_import_hook("serep", "typecheck.check")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

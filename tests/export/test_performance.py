@@ -8,10 +8,12 @@ import pytest
 import torch
 from capture_stub import CODE_SIZE, stand_in, write_capture_model
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from serep.data.video import VideoReader
-from serep.export.performance import capture_frames, rig_weights, write_animation, write_overlay
+from serep.export.performance import capture_frames, on_person, pose_of_person, rig_weights, write_animation, write_overlay
 from serep.export.person import Person
+from serep.geometry import apply_rigid
 from serep.models.capture import CaptureModel
 
 
@@ -91,3 +93,20 @@ def test_overlay_as_video_and_as_picture(person, result, footage, tmp_path):
     with pytest.raises(ValueError, match="more frames than the capture"):
         write_overlay(tmp_path / "long.mp4", [*footage, footage[0]], result, person)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.mp4", "o.png"]
+
+
+def test_a_turned_target_is_seen_as_an_upright_one(model, result, topology):
+    """Its meshes come out in its own frame, and stand before the camera where the upright head's do."""
+    turn, shift = Rotation.from_rotvec(np.radians([5, 8, 0])).as_matrix(), np.array([10.0, 1500.0, -30.0])
+    upright = Person.meet(model.semantic, topology.mesh(topology.template), Path("upright"))
+    turned = Person.meet(model.semantic, topology.mesh(apply_rigid(topology.template, turn, shift)), Path("turned"))
+    seen = []
+    for person in (upright, turned):
+        captured, found = on_person(result, person), result.found
+        pose = pose_of_person(result.head_pose[found].astype(np.float64), person)
+        np.testing.assert_allclose(captured.mesh_landmarks, topology.landmarks(captured.vertices), atol=1e-3)
+        seen.append(apply_rigid(captured.vertices[found].astype(np.float64), pose[:, :3, :3], pose[:, :3, 3]))
+        assert np.array_equal(captured.head_pose, result.head_pose, equal_nan=True)
+    assert np.abs(on_person(result, turned).vertices[0, :, 1].mean() - 1500) < 60
+    # The camera's frame is the same up to where the face frame has its origin.
+    np.testing.assert_allclose(seen[1], seen[0], atol=2e-2)

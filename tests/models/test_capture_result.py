@@ -21,6 +21,9 @@ def test_file_keeps_every_field(tmp_path):
         np.testing.assert_array_equal(getattr(back, name), getattr(one, name))
     assert isinstance(back.fps, float)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.npz"]
+    before = (tmp_path / "clip.npz").read_bytes()
+    back.save(tmp_path / "clip.npz")
+    assert (tmp_path / "clip.npz").read_bytes() == before
 
 
 def test_pieces_join(rng):

@@ -15,7 +15,7 @@ def test_directions_are_even():
 
 
 def test_a_ball_sees_the_whole_sky():
-    assert ambient_occlusion(Mesh(*sphere(100)), rays=64, floor=0.0).min() > 0.97
+    assert ambient_occlusion(Mesh(*sphere(100)), rays=64, floor=0.0).min() > 0.95
 
 
 def test_a_floor_under_a_plate_is_dark_in_the_middle():

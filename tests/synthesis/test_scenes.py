@@ -132,5 +132,5 @@ def test_heads_without_eyes_and_mouth_are_drawn_with_them(plan, tmp_path, shared
     DisplacementPca(open_head_model("ict", source).topology, code_size=2).save(tmp_path / "semantic")
     studio = Studio(plan, PartInputs(heads=tmp_path, semantic_model=tmp_path / "semantic", head_source="ict", head_path=source))
     drawn = studio.draw(range(2), code_table(np.zeros((1, 2), np.float32), ("rest",)))
-    assert len(studio.insets.topology.template) > len(studio.topology.template)
+    assert len(studio.portraits.drawn.template) > len(studio.topology.template)
     assert drawn.arrays["landmarks"].shape[1] == len(studio.topology.landmark_ids) and drawn.arrays["rgb"].std() > 10
