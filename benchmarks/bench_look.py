@@ -20,7 +20,7 @@ from serep.faces.parametric import ParametricHeadModel
 from serep.geometry.camera import project
 from serep.render import Appearance, Portraits, Scene, SceneRanges, open_renderer
 
-PEOPLE, SIZE_PX, NEAR_FRONTAL_DEG = 300, 224, 12.0
+PEOPLE, SIZE_PX, NEAR_FRONTAL_DEG = 200, 224, 12.0
 LIDS = ((386, 374, 263, 362), (159, 145, 33, 133))  # middle of the upper and the lower lid, corners; left eye, right eye
 SHUT = 0.16
 SCALE_STEP, NEIGHBOURS, SMALLEST = 1.05, 3, 0.1  # of the cascade; the smallest eye as a share of the picture's side
@@ -70,7 +70,7 @@ def measure(model: ParametricHeadModel, ranges: SceneRanges, plan: SubjectPlan, 
 
 def both_eyes_found(cascade: cv2.CascadeClassifier, picture: np.ndarray, eyes: np.ndarray, tolerance: float) -> bool:
     """Whether the cascade marks something within `tolerance` px of each eye's middle (px)."""
-    grey = cv2.equalizeHist(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     smallest = round(SMALLEST * len(grey))
     boxes = np.array(cascade.detectMultiScale(grey, SCALE_STEP, NEIGHBOURS, minSize=(smallest, smallest)), float).reshape(-1, 4)
     middles = boxes[:, :2] + boxes[:, 2:] / 2

@@ -59,7 +59,7 @@ def test_rotated_meshes_have_the_same_map(rng):
 def test_touching_lips_are_told_apart_by_their_normals():
     """Two sheets 0.1 mm apart, one looking up, one down."""
     lower = grid()
-    upper = Mesh(lower.vertices + [0, 0, 0.1], lower.faces[:, ::-1])
+    upper = Mesh(lower.vertices + np.array([0, 0, 0.1]), lower.faces[:, ::-1])
     both = joined(lower, upper)
     points = np.array([[15.0, 12.0, 0.09], [15.0, 12.0, 0.01]])
     places = map_to_surface(points, np.array([[0, 0, 1.0], [0, 0, -1.0]]), both).places(both.vertices)
@@ -89,7 +89,7 @@ def test_nothing_within_reach_gives_an_empty_row_and_nan():
 
 def test_alike_weighs_normals_against_distance():
     lower = grid()
-    both = joined(lower, Mesh(lower.vertices + [0, 0, 6.0], lower.faces[:, ::-1]))
+    both = joined(lower, Mesh(lower.vertices + np.array([0, 0, 6.0]), lower.faces[:, ::-1]))
     point, normal = np.array([[17.0, 13.0, 5.0]]), np.array([[0, 0, 1.0]])
     assert Surface(both).alike(point, normal, normal_reach=60.0)[0][0, 2] == 0
     assert Surface(both).alike(point, normal, normal_reach=0.1)[0][0, 2] == 6
