@@ -145,6 +145,11 @@ class SemanticScoring(Section):
     max_pairs: int = Field(ge=1)
 
 
+class TopologyScoring(Section):
+    seed: int
+    people: int = Field(ge=0)
+
+
 class Semantic(Section):
     kind: SemanticKind
     kinds: list[SemanticKind]
@@ -152,6 +157,7 @@ class Semantic(Section):
     gradient_modes: int = Field(ge=1)
     training: SemanticTraining
     scoring: SemanticScoring
+    topology_scoring: TopologyScoring
 
     @model_validator(mode="after")
     def _kind_is_trained(self) -> Semantic:

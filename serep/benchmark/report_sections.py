@@ -40,8 +40,10 @@ def data_section(
     return Section(tables=(Table("Rendered parts", columns, rows, "part"),), figures=tuple(figures))
 
 
-def semantic_section(metrics: Mapping[str, Metrics], examples: Mapping[str, np.ndarray], topology: FaceTopology, *, released: str) -> Section:
-    """Every kind of model on unseen people and expressions, and the retargeting grid."""
+def semantic_section(
+    metrics: Mapping[str, Metrics], examples: Mapping[str, np.ndarray], topologies: Mapping[str, Metrics], topology: FaceTopology, *, released: str
+) -> Section:
+    """Every kind of model on unseen people and expressions, what other topologies cost, and the retargeting grid."""
     columns = (
         Column("reconstruction", "mm", "low", 3), Column("retargeting", "mm", "low", 3), Column("identity leak", "", "low", 4),
         Column("leak per number", "", "low", 4), Column("neutral leak", "mm", decimals=3), Column("code cycle", decimals=4),  # linear kinds have 0 by construction
@@ -64,7 +66,7 @@ def semantic_section(metrics: Mapping[str, Metrics], examples: Mapping[str, np.n
     by_region = Table("Retargeting by region", tuple(Column(name.replace("_", " "), "mm", "low", 3) for name in regions),
                       tuple(Row(KIND_NAMES[kind], tuple(one[f"retargeting_{name}_mm"] for name in regions), "own" if kind == released else "baseline")
                             for kind, one in metrics.items()), "model")
-    tables = (Table("Semantic model", columns, tuple(rows), "model", note), by_region, *_consistency_table(metrics, released))
+    tables = (Table("Semantic model", columns, tuple(rows), "model", note), by_region, *_consistency_table(metrics, released), *_topology_table(topologies))
     return Section(tables=tables, figures=(grid,))
 
 
@@ -85,6 +87,21 @@ def _consistency_table(metrics: Mapping[str, Metrics], released: str) -> tuple[T
     note = ("The code of every shared expression, taken from one person, on all test people. Measures are changes from the neutral over the range that the "
             "person's own true performance of the same expressions spans. A good model spreads as much as the true meshes, not less.")
     return (Table("One code on many people", columns, tuple(rows), "model", note),)
+
+
+def _topology_table(topologies: Mapping[str, Metrics]) -> tuple[Table, ...]:
+    """The released kind on other triangles; nothing where the people share no expression."""
+    if not topologies:
+        return ()
+    columns = (Column("vertices", decimals=0), Column("reconstruction", "mm", decimals=3), Column("retargeting from it", "mm", decimals=3),
+               Column("retargeting onto it", "mm", decimals=3), Column("code difference", "%", decimals=1), Column("registration", "mm", decimals=2),
+               Column("refused", decimals=0))
+    rows = tuple(Row(name, (one.get("vertices"), one["reconstruction_mm"], one["from_it_mm"], one["onto_it_mm"], _percent(one["code_difference"]),
+                            one["registration_mm"], one["refused"])) for name, one in topologies.items())
+    note = (f"{topologies['own']['people']} test people, shared expressions; the other side of a retargeting has the topology of training. Remeshed: the "
+            "whole head with as many vertices elsewhere. Face only: cut out, in another order, without inner mouth, eyes and skull. Dense: four times the "
+            "triangles. Registration: from the model's face, laid onto the neutral without any hint, to its surface.")
+    return (Table("Meshes of other topologies", columns, rows, "topology", note),)
 
 
 def _percent(share: float | None) -> float | None:
