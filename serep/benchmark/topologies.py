@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from serep.benchmark.metrics import moving_vertices, relative_difference, vertex_distances
 from serep.data.heads import HeadSet
@@ -84,7 +84,7 @@ def score_topologies(model: SemanticModel, heads: HeadSet, *, people: int, seed:
     if people < 2 or not shared:
         LOGGER.warning("the %d test people share %d expressions: other topologies have no truth and stay unscored", people, len(shared))
         return {}
-    rows = [[rows[name] for name in shared] for rows in performed]
+    rows = [np.array([rows[name] for name in shared]) for rows in performed]
     moving = moving_vertices(np.concatenate([heads.expressive[rows[person]] - heads.neutrals[person] for person in range(people)]))
     identity = scipy.sparse.eye_array(len(moving)).tocsr()
     own = [_person(model, heads, person, rows[person], heads.topology.mesh(heads.neutrals[person]), identity, moving) for person in range(people)]
@@ -102,7 +102,7 @@ def score_topologies(model: SemanticModel, heads: HeadSet, *, people: int, seed:
 
 
 def _person(
-    model: SemanticModel, heads: HeadSet, person: int, rows: list[int], neutral: Mesh, carry: scipy.sparse.csr_array, moving: Bool[np.ndarray, " V"]
+    model: SemanticModel, heads: HeadSet, person: int, rows: Int[np.ndarray, " E"], neutral: Mesh, carry: scipy.sparse.csr_array, moving: Bool[np.ndarray, " V"]
 ) -> _Person:
     registration = register(model, neutral)
     expressive = np.stack([carry @ mesh.astype(np.float64) for mesh in heads.expressive[rows]])
@@ -112,7 +112,7 @@ def _person(
     )  # fmt: skip
 
 
-def _score(people: list[_Person], own: list[_Person], numbers) -> Score:
+def _score(people: list[_Person], own: list[_Person], numbers: Iterable[int]) -> Score:
     """Of `people`, who are the `numbers` of `own`."""
     numbers = list(numbers)
     if not people:
