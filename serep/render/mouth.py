@@ -124,22 +124,27 @@ def _about_x(angle: float) -> Float[np.ndarray, "3 3"]:
 @compiled
 @no_type_check
 def _solid_angles(points, loop):
-    """Solid angle of a closed loop of points seen from each point (van Oosterom and Strackee 1983, summed over a fan)."""
+    """Solid angle of a closed loop of points seen from each point (van Oosterom and Strackee 1983, over a fan; the
+    angles are added as complex numbers are multiplied, so beyond a half-space they count down again)."""
     count, corners = points.shape[0], loop.shape[0]
     angles = np.empty(count)
     for p in range(count):
         px, py, pz = points[p, 0], points[p, 1], points[p, 2]
         ax, ay, az = loop[0, 0] - px, loop[0, 1] - py, loop[0, 2] - pz
         bx, by, bz = loop[1, 0] - px, loop[1, 1] - py, loop[1, 2] - pz
-        la, lb, total = np.sqrt(ax * ax + ay * ay + az * az), np.sqrt(bx * bx + by * by + bz * bz), 0.0
+        la, lb = np.sqrt(ax * ax + ay * ay + az * az), np.sqrt(bx * bx + by * by + bz * bz)
+        real, imaginary = 1.0, 0.0
         for k in range(2, corners):
             cx, cy, cz = loop[k, 0] - px, loop[k, 1] - py, loop[k, 2] - pz
             lc = np.sqrt(cx * cx + cy * cy + cz * cz)
             volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
             ab, bc, ca = ax * bx + ay * by + az * bz, bx * cx + by * cy + bz * cz, cx * ax + cy * ay + cz * az
-            total += 2.0 * np.arctan2(volume, la * lb * lc + ab * lc + bc * la + ca * lb)
+            level = la * lb * lc + ab * lc + bc * la + ca * lb
+            size = 1.0 / max(abs(level), abs(volume), 1e-30)
+            level, volume = level * size, volume * size
+            real, imaginary = real * level - imaginary * volume, real * volume + imaginary * level
             bx, by, bz, lb = cx, cy, cz, lc
-        angles[p] = abs(total)
+        angles[p] = 2.0 * abs(np.arctan2(imaginary, real))
     return angles
 
 
