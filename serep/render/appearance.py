@@ -95,7 +95,7 @@ def _beard(topology: FaceTopology, region: Float[np.ndarray, " V"], traits: Trai
     width = rng.uniform(0.36, 0.5)
     goatee = smooth_step(x, width + 0.06, width - 0.06)
     moustache = smooth_step(y, -0.06, 0.04) * smooth_step(x, 0.55, 0.42)
-    jaw = smooth_step(np.interp(x, *STRAP) + rng.uniform(-0.06, 0.08) - y, -0.06, 0.06)
+    jaw = smooth_step(np.interp(x, *STRAP) + 0.9 * (width - 0.42) - y, -0.06, 0.06)
     shape = {"full": 1.0, "goatee": goatee, "moustache": moustache, "chin strap": jaw}[traits.beard]
     return _blurred(region * shape, topology) * (1 - topology.regions["lips"]) * traits.beard_weight
 

@@ -22,6 +22,7 @@ UPPER_LIDS = (LEFT_EYE_IDS[9:], RIGHT_EYE_IDS[9:])
 """Along the upper lid from the inner side to the outer, without the corners, left eye first."""
 LASH_POINTS = 13  # along one lid
 LASH_PROFILE = np.array([0.0, 0.35, 0.55, 0.75, 0.85, 0.95, 1.0, 1.0, 1.0, 0.95, 0.85, 0.6, 0.1])
+LASH_TIP = 0.45  # share of the lashes' own colour at their tips
 LASH_FAN = 4.0  # mm before the eyeball's centre: lashes stand more upright than its radii
 LASH_ROOT = np.array([0.0, -0.7, 0.0])
 """mm from the lid's edge to where lashes start to be seen, dark and dense, before the eyeball."""
@@ -89,11 +90,12 @@ class EyeDetails:
             turned[ball] = (vertices[ball] - centre) @ rotation.T + centre
         return Eyes(turned, self.topology.landmarks(vertices), tuple(centres))
 
-    def lashes(self, colour: Float[np.ndarray, " 3"]) -> Piece:
-        """Two strips whose place is given by `lash_vertices`; the colour stands for many hairs with skin between them."""
+    def lashes(self, colour: Float[np.ndarray, " 3"], skin: Float[np.ndarray, " 3"]) -> Piece:
+        """Two strips whose place is given by `lash_vertices`; the colour stands for many hairs with skin between them, more of it at their tips."""
         faces = grid_faces(2, LASH_POINTS, closed=False)
         both = np.concatenate([faces, faces[:, ::-1], 2 * LASH_POINTS + faces, 2 * LASH_POINTS + faces[:, ::-1]])
-        return piece(np.zeros((4 * LASH_POINTS, 3)), both, "skin", albedo=colour, specular=0.0, shininess=10.0)
+        albedo = np.tile(np.repeat([LASH_TIP * colour + (1 - LASH_TIP) * skin, colour], LASH_POINTS, axis=0), (2, 1))
+        return piece(np.zeros((4 * LASH_POINTS, 3)), both, "skin", albedo=albedo, specular=0.0, shininess=10.0)
 
     def lash_vertices(self, eyes: Eyes, length: float) -> Float[np.ndarray, "N 3"]:
         """Along the lids of this expression, forwards and away from the eyeballs; `length` in mm."""

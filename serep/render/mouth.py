@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from serep.faces.topology import FaceTopology
+from serep.geometry.camera import Camera, project, to_camera
 from serep.render.compiled import compiled
 from serep.render.measures import Measures
 from serep.render.pieces import Piece, grid_faces, piece
@@ -31,6 +32,7 @@ HINGE = (0.30, 0.15)
 CHIN_VERTICES = 30
 THROAT_FROM, THROAT_FADE = 14.0, 22.0
 """mm behind the lips from which on light fades beside the opening's angle, and the length of that."""
+LIP_MARGIN = 1.5  # mm by which the landmarks of the inner lips may err
 OPEN_ANGLE = np.pi
 """Solid angle of the lips' opening, seen from inside, that lets full light in."""
 
@@ -146,6 +148,33 @@ def _solid_angles(points, loop):
             bx, by, bz, lb = cx, cy, cz, lc
         angles[p] = 2.0 * abs(np.arctan2(imaginary, real))
     return angles
+
+
+@compiled
+@no_type_check
+def _far_outside(points, outline, margin):
+    """Whether points lie outside of a closed outline by more than the margin, in the plane."""
+    count, corners = points.shape[0], outline.shape[0]
+    outside = np.empty(count, np.bool_)
+    for p in range(count):
+        x, y, inside, nearest = points[p, 0], points[p, 1], False, np.inf
+        bx, by = outline[corners - 1, 0], outline[corners - 1, 1]
+        for k in range(corners):
+            ax, ay, bx, by = bx, by, outline[k, 0], outline[k, 1]
+            dx, dy = bx - ax, by - ay
+            if (ay > y) != (by > y) and x < ax + dx * (y - ay) / dy:
+                inside = not inside
+            share = min(max(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-12), 0.0), 1.0)
+            nearest = min(nearest, (x - ax - share * dx) ** 2 + (y - ay - share * dy) ** 2)
+        outside[p] = not inside and nearest > margin * margin
+    return outside
+
+
+def beside_lips(points: Float[np.ndarray, "N 3"], lips: Float[np.ndarray, "L 3"], camera: Camera) -> Bool[np.ndarray, " N"]:
+    """Points that a camera does not see through the opening between the inner lips (in order), by more than LIP_MARGIN."""
+    outline = project(lips, camera)
+    pixels_per_mm = camera.intrinsics[0, 0] / to_camera(lips, camera)[:, 2].mean()
+    return _far_outside(project(points, camera), outline, LIP_MARGIN * pixels_per_mm)
 
 
 def light_through_lips(points: Float[np.ndarray, "N 3"], lips: Float[np.ndarray, "L 3"]) -> Float[np.ndarray, " N"]:
