@@ -1,6 +1,7 @@
 """From the stages' metrics and arrays to the sections of the report."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from serep.benchmark.figures import (
 )
 from serep.benchmark.report_content import Column, Figure, Row, Section, Table
 from serep.benchmark.report_tables import BOOTSTRAP_INTERVALS, known_interval
+from serep.data.coverage import ACTIVE, EXTREME, STRONG, UnitCoverage
 from serep.faces.topology import FaceTopology
 
 KIND_NAMES = {
@@ -29,15 +31,35 @@ Metrics = Mapping[str, object]
 
 
 def data_section(
-    images: UInt8[np.ndarray, "N H W 3"], captions: Sequence[str], weights: Float[np.ndarray, "M E"], names: Sequence[str], counts: Mapping[str, Metrics]
+    images: UInt8[np.ndarray, "N H W 3"], captions: Sequence[str], weights: Float[np.ndarray, "M E"], names: Sequence[str], counts: Mapping[str, Metrics],
+    *, coverage: Sequence[UnitCoverage] = (), recipes: Mapping[str, float] | None = None,
 ) -> Section:
-    """Contact sheet of training images, how often each expression unit occurs, and what the parts hold."""
+    """Contact sheet of training images, how often each expression unit occurs in meshes and in renders, and what the parts hold.
+
+    Without `coverage` (scans have no weights of units) the table of renders is left out.
+    """
     rows = tuple(Row(name, (part["images"], part["people"], part["expressions"], part["bytes_per_image"])) for name, part in counts.items())
     columns = (Column("images"), Column("people"), Column("expressions"), Column("bytes per image"))
     figures = [Figure(contact_sheet(images, columns=8, captions=captions), "Random training images on a grey background, as they are stored.", "Rendered faces")]
     if weights.size:
         figures.append(Figure(coverage_histogram(weights, names), "How often each expression unit is active in the training meshes.", "Bars, one a unit"))
-    return Section(tables=(Table("Rendered parts", columns, rows, "part"),), figures=tuple(figures))
+    return Section(tables=(Table("Rendered parts", columns, rows, "part"), *_coverage_table(coverage, recipes or {})), figures=tuple(figures))
+
+
+def _coverage_table(coverage: Sequence[UnitCoverage], recipes: Mapping[str, float]) -> tuple[Table, ...]:
+    if not coverage:
+        return ()
+    columns = (Column("renders"), Column("shown in", "% of all", decimals=1), Column(f"at {STRONG:g} or more", "% of all", decimals=1),
+               Column(f"at {EXTREME:g} or more", "% of all", decimals=2), Column("one-sided", "% of those", decimals=0), Column("largest weight", decimals=2))
+    rows = []
+    for one in coverage:
+        alone = None if one.one_sided is None or not one.active else 100 * one.one_sided / one.active
+        values = (one.images, 100 * one.active, 100 * one.strong, 100 * one.extreme, alone, one.largest)
+        rows.append(Row(one.unit, values, group=re.match("[a-z]+", one.unit).group() if re.match("[a-z]", one.unit) else "other"))
+    kinds = ", ".join(f"{name} {100 * share:.0f} %" for name, share in recipes.items())
+    note = (f"Training renders that show a unit with a weight of at least {ACTIVE:g}, by the recipe of each code; one-sided: not on the other side. "
+            f"Weights beyond 1 come from sums and extrapolation. Codes: {kinds}.")
+    return (Table("Expression units in the training renders", columns, tuple(rows), "unit", note),)
 
 
 def semantic_section(

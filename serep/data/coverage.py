@@ -11,18 +11,22 @@ from serep.data.heads import HeadSet
 from serep.data.render_part import RenderPart
 from serep.faces.expression_units import sides_of
 
-ACTIVE, STRONG = 0.1, 0.6  # weight of a unit from which it shows, and from which it shows clearly
+ACTIVE, STRONG, EXTREME = 0.1, 0.6, 1.0  # weight of a unit from which it shows, from which it shows clearly, and as much as the source ever has it
 
 
 @dataclass(frozen=True)
 class UnitCoverage:
-    """One expression unit in the images of some parts; shares of all their images."""
+    """One expression unit in the images of some parts; shares are of all their images."""
 
     unit: str
+    images: int
+    """That show it, with a weight of at least ACTIVE."""
     active: float
-    """Weight of at least ACTIVE."""
+    """Share of them in all images."""
     strong: float
     """Weight of at least STRONG."""
+    extreme: float
+    """Weight of at least EXTREME."""
     largest: float
     """Weight; beyond 1 where codes were summed or extrapolated."""
     one_sided: float | None
@@ -57,7 +61,9 @@ def unit_coverage(parts: Sequence[RenderPart], heads: HeadSet) -> list[UnitCover
     active, rows = weights >= ACTIVE, []
     for place, unit in enumerate(heads.expression_names):
         alone = float((active[:, place] & ~active[:, other_side[place]]).mean()) if place in other_side else None
-        rows.append(UnitCoverage(unit, float(active[:, place].mean()), float((weights[:, place] >= STRONG).mean()), float(weights[:, place].max()), alone))
+        strong, extreme = (float((weights[:, place] >= least).mean()) for least in (STRONG, EXTREME))
+        shown = active[:, place]
+        rows.append(UnitCoverage(unit, int(shown.sum()), float(shown.mean()), strong, extreme, float(weights[:, place].max()), alone))
     return rows
 
 

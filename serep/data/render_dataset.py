@@ -1,6 +1,7 @@
 """Torch dataset over parts of the render store: single images, shuffled batches from worker processes, and the whole of a small set in memory."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,14 +47,18 @@ class RenderDataset(Dataset):
 
     def batch(self, images: Sequence[int]) -> dict[str, torch.Tensor]:
         """The same of several images at once, each array with a leading axis B. Decoded in place: half the cost of single items put together."""
-        arrays = {layout.name: np.empty(layout.shape(self.sizes | {"N": len(images)}), layout.dtype) for layout in RENDER_ARRAYS}
-        for place, image in enumerate(images):
-            part, row = self._locate(image)
+        tensors = {layout.name: _empty(layout.shape(self.sizes | {"N": len(images)}), layout.dtype) for layout in RENDER_ARRAYS}
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        located = [self._locate(image) for image in images]
+        for place, (part, row) in enumerate(located):
             part.rgb(row, arrays["rgb"][place])
             part.mask(row, arrays["mask"][place])
+        for part in dict.fromkeys(part for part, _ in located):
+            places = [place for place, (own, _) in enumerate(located) if own is part]
+            rows = [located[place][1] for place in places]
             for layout in LABELS:
-                arrays[layout.name][place] = part.labels[layout.name][row]
-        return {name: torch.from_numpy(values) for name, values in arrays.items()}
+                arrays[layout.name][places] = part.labels[layout.name][rows]
+        return tensors
 
     def load_all(self) -> dict[str, np.ndarray]:
         """Every array of RENDER_ARRAYS over all images, in memory: 4 bytes a pixel and image."""
@@ -75,6 +80,16 @@ class RenderDataset(Dataset):
             raise IndexError(f"the dataset has {len(self)} images, got {image}")
         number = int(np.searchsorted(self._starts, image, side="right")) - 1
         return self.parts[number], int(image - self._starts[number])
+
+
+def _empty(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    """A tensor to decode into; in a loader's worker it lies where the training process reads it, so that it need not be copied there."""
+    kind = getattr(torch, dtype)
+    if torch.utils.data.get_worker_info() is None:
+        return torch.empty(shape, dtype=kind)
+    count = math.prod(shape)
+    storage = torch.empty(0, dtype=kind)._typed_storage()._new_shared(count, device="cpu")  # as torch's own collation does
+    return torch.empty(0, dtype=kind).new(storage).resize_(shape)
 
 
 class _Batches(Dataset):

@@ -19,6 +19,8 @@ PALE, MELANIN, MELANIN_POWER, HAEMOGLOBIN = rgb(0.86, 0.66, 0.55), rgb(2.45, 2.8
 SCLERA, PUPIL, TEETH, MOUTH = rgb(0.66, 0.61, 0.58), rgb(0.004, 0.004, 0.004), rgb(0.70, 0.64, 0.53), rgb(0.30, 0.085, 0.075)
 LIPSTICKS = (rgb(0.45, 0.03, 0.04), rgb(0.50, 0.12, 0.14), rgb(0.20, 0.02, 0.04), rgb(0.35, 0.10, 0.07))
 SHADOW_SHARE = 0.6  # of made-up people whose lids are painted
+STRAP = ((0.0, 0.2, 0.4, 0.6, 0.8, 0.95), (-0.34, -0.33, -0.27, -0.13, 0.08, 0.6))
+"""Upper edge of a beard along the jaw: height over the mouth by distance from the middle, both in units of the distance from the eyes to the mouth."""
 BLUR = 7.0
 FINEST = 2.5
 """Patterns shorter than this many edges of the mesh are left out: they would turn into spots on single vertices."""
@@ -93,8 +95,8 @@ def _beard(topology: FaceTopology, region: Float[np.ndarray, " V"], traits: Trai
     width = rng.uniform(0.36, 0.5)
     goatee = smooth_step(x, width + 0.06, width - 0.06)
     moustache = smooth_step(y, -0.06, 0.04) * smooth_step(x, 0.55, 0.42)
-    jaw = smooth_step(y, -0.30, -0.5) + smooth_step(x, 0.85, 1.0)
-    shape = {"full": 1.0, "goatee": goatee, "moustache": moustache, "chin strap": np.clip(jaw, 0, 1)}[traits.beard]
+    jaw = smooth_step(np.interp(x, *STRAP) + 0.9 * (width - 0.42) - y, -0.06, 0.06)
+    shape = {"full": 1.0, "goatee": goatee, "moustache": moustache, "chin strap": jaw}[traits.beard]
     return _blurred(region * shape, topology) * (1 - topology.regions["lips"]) * traits.beard_weight
 
 

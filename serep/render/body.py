@@ -109,8 +109,9 @@ def neck_and_trunk(
         rings.append(ring)
     vertices = np.concatenate(rings)
     faces = grid_faces(len(rings), SIDES, closed=True)
-    garment, covered = _garment(np.stack(rings), scale, rng=rng)
-    faces = faces[faces.min(axis=1) < covered * SIDES]  # what the garment hides is left out, so that it cannot show through
+    garment, neckline = _garment(np.stack(rings), scale, rng=rng)
+    shown = faces // SIDES <= neckline[faces % SIDES]
+    faces = faces[shown.any(axis=1)]  # what the garment hides is left out, so that it cannot show through
     return [piece(vertices, faces, "skin", albedo=skin, specular=0.03, shininess=14.0), garment]
 
 
@@ -140,8 +141,8 @@ def _radius_at(measures: Measures, axis: float, azimuth: Float[np.ndarray, " N"]
     return weights @ distance[near] / weights.sum(axis=1)
 
 
-def _garment(rings: Float[np.ndarray, "R S 3"], scale: float, *, rng: np.random.Generator) -> tuple[Piece, int]:
-    """A copy of the trunk, a little outside, from a random neckline down; and how many rings of the trunk it leaves in sight."""
+def _garment(rings: Float[np.ndarray, "R S 3"], scale: float, *, rng: np.random.Generator) -> tuple[Piece, Float[np.ndarray, " S"]]:
+    """A copy of the trunk, a little outside, from a random neckline down; and that line, as the ring of the trunk at each side."""
     sides = rings.shape[1]
     azimuth = 2 * np.pi * np.arange(sides) / sides
     front = np.clip(np.cos(azimuth), 0, 1)
@@ -167,7 +168,7 @@ def _garment(rings: Float[np.ndarray, "R S 3"], scale: float, *, rng: np.random.
     folds = 1 + 0.12 * smooth_noise(len(vertices), 7, rng=rng)
     albedo = np.clip(albedo * folds[:, None], 0.004, 0.9)
     faces = grid_faces(len(points), sides, closed=True)
-    return piece(vertices, faces, "clothes", albedo=albedo, specular=0.01, shininess=8.0), int(np.ceil(neckline.max()))
+    return piece(vertices, faces, "clothes", albedo=albedo, specular=0.01, shininess=8.0), neckline
 
 
 def turning_below(measures: Measures) -> float:

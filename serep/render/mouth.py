@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from serep.faces.topology import FaceTopology
+from serep.geometry.camera import Camera, project, to_camera
 from serep.render.compiled import compiled
 from serep.render.measures import Measures
 from serep.render.pieces import Piece, grid_faces, piece
@@ -31,6 +32,7 @@ HINGE = (0.30, 0.15)
 CHIN_VERTICES = 30
 THROAT_FROM, THROAT_FADE = 14.0, 22.0
 """mm behind the lips from which on light fades beside the opening's angle, and the length of that."""
+LIP_MARGIN = 1.5  # mm by which the landmarks of the inner lips may err
 OPEN_ANGLE = np.pi
 """Solid angle of the lips' opening, seen from inside, that lets full light in."""
 
@@ -124,23 +126,55 @@ def _about_x(angle: float) -> Float[np.ndarray, "3 3"]:
 @compiled
 @no_type_check
 def _solid_angles(points, loop):
-    """Solid angle of a closed loop of points seen from each point (van Oosterom and Strackee 1983, summed over a fan)."""
+    """Solid angle of a closed loop of points seen from each point (van Oosterom and Strackee 1983, over a fan; the
+    angles are added as complex numbers are multiplied, so beyond a half-space they count down again)."""
     count, corners = points.shape[0], loop.shape[0]
     angles = np.empty(count)
     for p in range(count):
         px, py, pz = points[p, 0], points[p, 1], points[p, 2]
         ax, ay, az = loop[0, 0] - px, loop[0, 1] - py, loop[0, 2] - pz
         bx, by, bz = loop[1, 0] - px, loop[1, 1] - py, loop[1, 2] - pz
-        la, lb, total = np.sqrt(ax * ax + ay * ay + az * az), np.sqrt(bx * bx + by * by + bz * bz), 0.0
+        la, lb = np.sqrt(ax * ax + ay * ay + az * az), np.sqrt(bx * bx + by * by + bz * bz)
+        real, imaginary = 1.0, 0.0
         for k in range(2, corners):
             cx, cy, cz = loop[k, 0] - px, loop[k, 1] - py, loop[k, 2] - pz
             lc = np.sqrt(cx * cx + cy * cy + cz * cz)
             volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
             ab, bc, ca = ax * bx + ay * by + az * bz, bx * cx + by * cy + bz * cz, cx * ax + cy * ay + cz * az
-            total += 2.0 * np.arctan2(volume, la * lb * lc + ab * lc + bc * la + ca * lb)
+            level = la * lb * lc + ab * lc + bc * la + ca * lb
+            size = 1.0 / max(abs(level), abs(volume), 1e-30)
+            level, volume = level * size, volume * size
+            real, imaginary = real * level - imaginary * volume, real * volume + imaginary * level
             bx, by, bz, lb = cx, cy, cz, lc
-        angles[p] = abs(total)
+        angles[p] = 2.0 * abs(np.arctan2(imaginary, real))
     return angles
+
+
+@compiled
+@no_type_check
+def _far_outside(points, outline, margin):
+    """Whether points lie outside of a closed outline by more than the margin, in the plane."""
+    count, corners = points.shape[0], outline.shape[0]
+    outside = np.empty(count, np.bool_)
+    for p in range(count):
+        x, y, inside, nearest = points[p, 0], points[p, 1], False, np.inf
+        bx, by = outline[corners - 1, 0], outline[corners - 1, 1]
+        for k in range(corners):
+            ax, ay, bx, by = bx, by, outline[k, 0], outline[k, 1]
+            dx, dy = bx - ax, by - ay
+            if (ay > y) != (by > y) and x < ax + dx * (y - ay) / dy:
+                inside = not inside
+            share = min(max(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-12), 0.0), 1.0)
+            nearest = min(nearest, (x - ax - share * dx) ** 2 + (y - ay - share * dy) ** 2)
+        outside[p] = not inside and nearest > margin * margin
+    return outside
+
+
+def beside_lips(points: Float[np.ndarray, "N 3"], lips: Float[np.ndarray, "L 3"], camera: Camera) -> Bool[np.ndarray, " N"]:
+    """Points that a camera does not see through the opening between the inner lips (in order), by more than LIP_MARGIN."""
+    outline = project(lips, camera)
+    pixels_per_mm = camera.intrinsics[0, 0] / to_camera(lips, camera)[:, 2].mean()
+    return _far_outside(project(points, camera), outline, LIP_MARGIN * pixels_per_mm)
 
 
 def light_through_lips(points: Float[np.ndarray, "N 3"], lips: Float[np.ndarray, "L 3"]) -> Float[np.ndarray, " N"]:

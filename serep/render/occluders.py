@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from serep.render.hand import hand_piece
 from serep.render.measures import Measures
 from serep.render.pieces import Piece, grid_faces, joined, piece, tube
 from serep.render.sampling import turn
@@ -12,6 +13,7 @@ KINDS = {"hand": 0.45, "phone": 0.2, "microphone": 0.15, "cup": 0.12, "ball": 0.
 """What is drawn, and how often."""
 GAP = 3.0  # mm between a thing and the face
 HAND_SKIN_SHARE = 0.8  # of hands that are the person's own
+SLEEVE_SHARE = 0.6  # of arms
 
 
 def sample_occluder(measures: Measures, landmarks: Float[np.ndarray, "L 3"], skin: Float[np.ndarray, " 3"], *, rng: np.random.Generator) -> Piece:
@@ -50,34 +52,18 @@ def sample_occluder(measures: Measures, landmarks: Float[np.ndarray, "L 3"], ski
 
 
 def _hand(measures: Measures, landmarks: Float[np.ndarray, "L 3"], side: float, skin: Float[np.ndarray, " 3"], *, rng: np.random.Generator) -> Piece:
-    """A palm with four fingers and a thumb that lies before chin, mouth or cheek, on a forearm from below."""
+    """A hand that lies before chin, mouth or cheek, on a forearm from below."""
     scale = measures.scale
     target = measures.mouth + np.array([side * rng.uniform(-0.1, 0.85) * scale, rng.uniform(-0.75, 0.45) * scale, 0.0])
     near = landmarks[np.argsort(np.linalg.norm(landmarks[:, :2] - target[:2], axis=1))[:6]]
     depth = max(near[:, 2].max(), measures.mouth[2] - 6.0 if target[1] > measures.chin else -1e9) + GAP + 8.0
     lean = side * rng.uniform(-0.9, 0.5)  # of the fingers against upright
     along, flat = np.array([np.sin(lean), np.cos(lean), 0.0]), np.array([np.cos(lean), -np.sin(lean), 0.0])
-    curl, spread = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.07)
-    palm = np.array([*target[:2], depth]) - along * rng.uniform(45, 75) + [0, 0, 8]
-    forwards = np.array([0.0, 0.0, 1.0])
-    size = scale / 70 * rng.uniform(0.9, 1.08)
-    pieces = [_ellipsoid(palm, np.stack([flat, along, forwards]), size * np.array([41.0, 50.0, 14.0]), skin)]
-    for finger, (place, length) in enumerate(((-29, 70), (-10, 80), (9, 76), (27, 60))):
-        base = palm + size * (flat * place + along * 40)
-        direction = along + flat * spread * place / 15
-        joints = [base]
-        for bend, part in ((0.3, 0.44), (0.8, 0.31), (1.3, 0.25)):
-            step = direction - forwards * curl * bend * (0.7 + 0.3 * np.sin(finger + bend))
-            joints.append(joints[-1] + size * length * part * step / np.linalg.norm(step))
-        pieces.append(_limb(np.array(joints), size * np.array([10.5, 9.8, 9.2, 8.0]), skin))
-    hand = rng.choice([-1.0, 1.0])
-    thumb = palm + size * hand * flat * np.array([34, 0, 0])[0]
-    pieces.append(_limb(np.stack([thumb - 22 * size * along, thumb + size * (16 * hand * flat + 8 * along), thumb + size * (24 * hand * flat + 36 * along)]),
-                        size * np.array([13.0, 10.5, 7.5]), skin))
-    wrist = palm - along * 48 * size
-    elbow = wrist + np.array([side * rng.uniform(0, 90), -230.0, rng.uniform(-20, 60)])
-    pieces.append(_limb(np.stack([wrist + 10 * along, 0.6 * wrist + 0.4 * elbow, elbow]), size * np.array([25.0, 30.0, 38.0]), skin))
-    return joined(pieces)
+    place = np.array([*target[:2], depth]) - along * rng.uniform(45, 75) + [0, 0, 8]
+    elbow = place - 48 * along + np.array([side * rng.uniform(0, 90), -230.0, rng.uniform(-20, 60)])
+    axes = np.stack([rng.choice([-1.0, 1.0]) * flat, along, [0.0, 0.0, 1.0]])
+    sleeve = _dull(rng=rng) if rng.random() < SLEEVE_SHARE else None
+    return hand_piece(axes, place, elbow, size=scale / 70 * rng.uniform(0.9, 1.08), skin=skin, sleeve=sleeve, rng=rng)
 
 
 def _dull(*, rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
@@ -89,19 +75,6 @@ def _dull(*, rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
 def _axes(pitch: float, yaw: float, roll: float) -> Float[np.ndarray, "3 3"]:
     """Rows: where the thing's own x, y and z point."""
     return (turn(yaw, 1) @ turn(pitch, 0) @ turn(roll, 2)).T
-
-
-def _limb(joints: Float[np.ndarray, "N 3"], radii: Float[np.ndarray, " N"], colour: Float[np.ndarray, " 3"]) -> Piece:
-    """A rounded tube through the joints."""
-    steps = np.linspace(0, len(joints) - 1, 3 * len(joints) - 2)
-    line = np.stack([np.interp(steps, np.arange(len(joints)), axis) for axis in joints.T], axis=1)
-    thick = np.interp(steps, np.arange(len(joints)), radii)
-    ahead = line[-1] - line[-2]
-    ahead *= thick[-1] / np.linalg.norm(ahead)
-    line = np.concatenate([line, [line[-1] + 0.55 * ahead, line[-1] + 0.9 * ahead]])
-    thick = np.concatenate([thick, [0.8 * thick[-1], 0.4 * thick[-1]]])
-    vertices, faces = tube(line, np.stack([thick, thick], axis=1), sides=9, up=np.array([0.13, 0.05, 0.99]))
-    return piece(vertices, faces, "occluder", albedo=colour, specular=0.04, shininess=15.0)
 
 
 def _stick(start: Float[np.ndarray, " 3"], end: Float[np.ndarray, " 3"], radius: float, colour: Float[np.ndarray, " 3"]) -> Piece:

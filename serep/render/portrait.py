@@ -22,7 +22,7 @@ from serep.render.glasses import sample_glasses
 from serep.render.hair import hair_piece, sample_haircut, scalp_weight, under_hair
 from serep.render.insets import Insets
 from serep.render.measures import Measures, measure
-from serep.render.mouth import Jaw, light_through_lips, teeth, tongue
+from serep.render.mouth import Jaw, beside_lips, light_through_lips, teeth, tongue
 from serep.render.occluders import sample_occluder
 from serep.render.pieces import Piece, joined, piece
 from serep.render.ranges import SceneRanges
@@ -36,6 +36,8 @@ OCCLUSION_RAYS = 36
 REACH = 165.0
 """mm around the head within which things shade one another."""
 DARKEST_MOUTH = 0.03
+HIDE = 40.0
+"""mm by which teeth and tongue withdraw where the camera does not see them through the lips: there they could only come out of the skin."""
 BLOCKERS = ("back", "neck", "garment", "hair", "glasses")
 CLOSED = ("head", "back", "neck", "garment", "glasses")
 """Pieces that no camera sees from inside."""
@@ -119,7 +121,7 @@ class Sitter:
             pieces["tongue"] = tongue(measures, rng=rng)
         if glasses is not None:
             pieces["glasses"] = glasses.piece
-        pieces["lashes"], pieces["glints"] = portraits.eyes.lashes(lash_colour), portraits.eyes.glints()
+        pieces["lashes"], pieces["glints"] = portraits.eyes.lashes(lash_colour, self.skin), portraits.eyes.glints()
         self._gather(pieces, CLOSED if haircut is None or haircut.hangs else (*CLOSED, "hair"))
 
     def _gather(self, pieces: dict[str, Piece], closed: tuple[str, ...]) -> None:
@@ -134,6 +136,7 @@ class Sitter:
         inner = self._vertices_of(("upper teeth", "lower teeth", "tongue"))
         inner[self._rows["head"]] = drawn.parts == drawn.part_names.index("mouth_inside")
         self._inner = np.flatnonzero(inner)
+        self._loose = np.flatnonzero(self._inner >= self._rows["head"].stop)
         self._body = np.flatnonzero((self._all.vertices[:, 1] < turning_below(self.measures)) & self._vertices_of(("head", "back", "neck", "garment")))
         self._closed, solid = (np.concatenate([np.full(len(one.faces), name in names) for name, one in pieces.items()]) for names in (closed, BLOCKERS))
         self._eyes = np.concatenate([*self.portraits.eyes.balls, np.arange(self._rows["glints"].start, self._rows["glints"].stop)])
@@ -172,7 +175,9 @@ class Sitter:
         occlusion[self._inner] = DARKEST_MOUTH + (1 - DARKEST_MOUTH) * light_through_lips(places[self._inner], lips)
         everything, seen = self._all, places.copy()
         seen[self._eyes] = sunk(places[self._eyes], np.full(len(self._eyes), EYE_SINK), shot.camera)
-        seen[self._inner] = sunk(places[self._inner], mouth_depths(places[self._inner], lips[:, 2].mean()), shot.camera)
+        depths = mouth_depths(places[self._inner], lips[:, 2].mean())
+        depths[self._loose] += HIDE * beside_lips(places[self._inner[self._loose]], portraits.base.landmarks(vertices)[portraits.lips], shot.camera)
+        seen[self._inner] = sunk(places[self._inner], depths, shot.camera)
         blockers, closed_blockers = self._blockers, self._closed_blockers
         if shot.occluder is not None:
             blockers = np.concatenate([blockers, shot.occluder.faces + np.int32(len(places))])

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 
 from serep.faces.topology import FaceTopology
-from serep.geometry.camera import Camera, project
+from serep.geometry.camera import Camera
 from serep.render.ranges import SceneRanges
 from serep.render.scene import Light
 
@@ -52,7 +52,8 @@ def sample_camera(ranges: SceneRanges, landmarks: Float[np.ndarray, "L 3"], *, s
     world_to_camera[:3, :3] = rotation
     centre = landmarks.mean(axis=0) - [0.0, 0.0, HEAD_CENTRE]
     world_to_camera[:3, 3] = [0, 0, HEAD_SIZE / 2 / np.tan(view / 2)] - rotation @ centre
-    unit = project(landmarks, Camera(np.eye(3), world_to_camera, size_px, size_px))
+    unit = landmarks @ rotation.T + world_to_camera[:3, 3]
+    unit = unit[:, :2] / unit[:, 2:]
     low, high = unit.min(axis=0), unit.max(axis=0)
     side = (high - low).max() * margin
     focal = size_px / side

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from serep.benchmark.report_clips import capture_clip, retargeting_clip
 from serep.benchmark.report_content import Viewer
 from serep.benchmark.report_sections import ERROR_LIMIT
 from serep.benchmark.report_viewer import make_viewer
+from serep.data.coverage import recipe_shares, unit_coverage
 from serep.data.heads import HeadSet
+from serep.data.render_part import RenderPart
 from serep.data.video import VideoReader
 from serep.models.semantic import SemanticModel
 from serep.training.tracking import locked_hashes
@@ -38,6 +40,11 @@ def contact_images(part) -> tuple[np.ndarray, list[str]]:
     grey = np.uint8(GREY)
     images = [np.where(part.mask(int(row))[..., None] > 0, part.rgb(int(row)), grey) for row in rows]
     return np.stack(images), []
+
+
+def units_in_renders(parts: Sequence[RenderPart], heads: HeadSet) -> dict[str, object]:
+    """What the training renders show of each expression unit, and how their codes came about; nothing for heads without units."""
+    return {"coverage": unit_coverage(parts, heads), "recipes": recipe_shares(parts)} if heads.weights.shape[1] else {}
 
 
 def arrays(file: Path) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from serep.benchmark.report_sections import (
 from serep.data.heads import read_heads, read_quarantine
 from serep.data.shards import open_part
 from serep.models.semantic import SemanticModel
-from serep.stages._report_inputs import arrays, contact_images, curve, hashes, heads_in_motion
+from serep.stages._report_inputs import arrays, contact_images, curve, hashes, heads_in_motion, units_in_renders
 from serep.stages._stage import scoring_code_hash, stage, write_folder
 
 LIBRARIES = ("torch", "numpy", "scipy", "zarr", "pyarrow", "pyrender", "numba", "opencv-python-headless", "dvc", "mlflow", "prefect")
@@ -47,7 +47,8 @@ def main() -> None:
                 ("capture on test renders", "{:.2f} mm of {:.2f} mm motion".format(*(metrics["score_capture"][row]["vertex_mm"] for row in ("ours", "neutral")))),
                 ("five-view benchmark", f"{metrics['benchmark']['methods']['capture']['mean_mm']:.2f} mm")),
             data=data_section(*contact_images(parts[params.render.parts_of("train")[0]]), train.weights, heads.expression_names,
-                              {name: metrics[f"render_{name}"] for name in parts}),
+                              {name: metrics[f"render_{name}"] for name in parts},
+                              **units_in_renders([parts[name] for name in params.render.parts_of("train")], heads)),
             semantic=semantic_section(metrics["score_semantic"], arrays(paths.semantic_scores / "examples.npz"), metrics["score_topology"], heads.topology,
                                       released=released),
             capture=capture_section(metrics["score_capture"], arrays(paths.capture_scores / "examples.npz"),

@@ -25,7 +25,7 @@ class PartPlan:
     """A stretch of one split's endless stream of images.
 
     Image k of a split is the same whichever part holds it: people and looks change every `images_per_shard / people_per_shard` images, and all
-    else is drawn from default_rng([seed, split number, k]). `inputs` are hashes of the files that the images are made from.
+    else is drawn from streams of default_rng([seed, split number, k]). `inputs` are hashes of the files that the images are made from.
     """
 
     part: str

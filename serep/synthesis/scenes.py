@@ -7,20 +7,23 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from serep.data.heads import HeadSet, read_heads
-from serep.data.preprocess import align_neutral, neutral_problems
+from serep.data.preprocess import neutral_problems
 from serep.data.schema import RENDER_ARRAYS
 from serep.data.shards import DrawnImages, Recipe
 from serep.faces import open_head_model
+from serep.faces.frame import align_neutral
+from serep.faces.head_model import HeadModel
 from serep.faces.topology import FaceTopology
 from serep.geometry.camera import project
+from serep.models.few_poses import FewPoses
 from serep.models.semantic import SemanticModel
 from serep.render.portrait import Portraits, Sitter
 from serep.render.renderer import Renderer, open_renderer
 from serep.synthesis.codes import CodeTable, draw_code
 from serep.synthesis.plan import PartInputs, PartPlan
 
-# default_rng([seed, split number, number, stream]); images have no fourth number, which NumPy takes as 0
-PEOPLE_STREAM, LOOKS_STREAM = 1, 2
+# default_rng([seed, split number, number, stream]); images' shots have no fourth number, which NumPy takes as 0
+PEOPLE_STREAM, LOOKS_STREAM, CODES_STREAM = 1, 2, 3
 DRAWING_ATTEMPTS = 20
 
 
@@ -59,9 +62,9 @@ class Studio:
         subject_ids, expression_ids, recipes = [], [], []
         for local in images:
             image = self.plan.first_image + local
-            self._call(image // self.plan.images_per_person)
+            self._call(image // self.plan.images_per_person, table)
             rng = np.random.default_rng([self.plan.seed, self.plan.split_number, image])
-            pose = self.cast.pose(image, table, rng=rng)
+            pose = self.cast.pose(image)
             for name, value in (self._photograph(pose, rng=rng) | {"subject": self.cast.subject, "seed": image}).items():
                 drawn[name].append(value)
             subject_ids.append(self.cast.subject_id)
@@ -70,13 +73,13 @@ class Studio:
         arrays = {layout.name: np.asarray(drawn[layout.name]).astype(layout.dtype) for layout in RENDER_ARRAYS}
         return DrawnImages(arrays, subject_ids, expression_ids, recipes)
 
-    def _call(self, visit: int) -> None:
+    def _call(self, visit: int, table: CodeTable) -> None:
         """Lets the person of this visit (a run of images_per_person images) come in, with a look of the visit's own."""
         if visit == self._visit:
             return
         self._visit = visit
         rng = np.random.default_rng([self.plan.seed, self.plan.split_number, visit, LOOKS_STREAM])
-        self._sitter: Sitter = self.portraits.sitter(self.cast.call(visit), self.plan.ranges, rng=rng)
+        self._sitter: Sitter = self.portraits.sitter(self.cast.call(visit, table), self.plan.ranges, rng=rng)
 
     def _photograph(self, pose: Pose, *, rng: np.random.Generator) -> dict[str, object]:
         landmarks = self.topology.landmarks(pose.vertices)
@@ -89,23 +92,31 @@ class Studio:
 class DrawnPeople:
     """Training images: people nobody has met, playing the training set's codes. The label is the code that made the mesh, so it is exact."""
 
-    def __init__(self, plan: PartPlan, model: SemanticModel, head_model: object) -> None:
-        self.plan, self.model, self.head_model = plan, model, head_model
+    def __init__(self, plan: PartPlan, model: SemanticModel, head_model: HeadModel) -> None:
+        self.plan, self.model, self.head_model, self._poses = plan, model, head_model, FewPoses(model)
 
-    def call(self, visit: int) -> Float[np.ndarray, "V 3"]:
+    def call(self, visit: int, table: CodeTable) -> Float[np.ndarray, "V 3"]:
+        """Draws the person with the poses of all images of the visit, whichever of them are wanted: an image must not depend on that."""
         self.subject, self.subject_id = visit, f"drawn-{visit:06d}"
-        neutral = self._draw_neutral(np.random.default_rng([self.plan.seed, self.plan.split_number, visit, PEOPLE_STREAM]))
-        self._rig = self.model.bind(self.model.topology.mesh(neutral))
-        return neutral
+        self.neutral = self._draw_neutral(np.random.default_rng([self.plan.seed, self.plan.split_number, visit, PEOPLE_STREAM]))
+        first = visit * self.plan.images_per_person
+        streams = ([self.plan.seed, self.plan.split_number, image, CODES_STREAM] for image in range(first, first + self.plan.images_per_person))
+        self._codes = [draw_code(table, mix=self.plan.codes, rng=np.random.default_rng(stream)) for stream in streams]
+        self._vertices = self._poses.pose(self.model.topology.mesh(self.neutral), np.stack([code for code, _, _ in self._codes]))
+        return self.neutral
 
-    def pose(self, image: int, table: CodeTable, *, rng: np.random.Generator) -> Pose:
-        code, recipe, expression_id = draw_code(table, mix=self.plan.codes, rng=rng)
-        return Pose(code, self._rig.pose(code[None])[0].astype(np.float64), recipe, expression_id)
+    def pose(self, image: int) -> Pose:
+        place = image % self.plan.images_per_person
+        code, recipe, expression_id = self._codes[place]
+        return Pose(code, self._vertices[place].astype(np.float64), recipe, expression_id)
 
     def _draw_neutral(self, rng: np.random.Generator) -> Float[np.ndarray, "V 3"]:
+        """In the frame that training people stand in: their own where they share one, else the template's face, as in serep.data.preprocess."""
         problems: list[str] = []
         for _ in range(DRAWING_ATTEMPTS):
-            neutral = align_neutral(self.head_model.draw_neutral(rng=rng), self.model.topology)
+            neutral = np.asarray(self.head_model.draw_neutral(rng=rng), np.float64)
+            if not self.head_model.shares_frame:
+                neutral = align_neutral(neutral, self.model.topology)
             problems = neutral_problems(neutral, self.model.topology)
             if not problems:
                 return neutral
@@ -126,7 +137,7 @@ class HeldOutPeople:
         if not self._people:
             raise ValueError(f"the heads hold nobody of the split {plan.split!r} with an expression; part {plan.part} cannot be drawn")
 
-    def call(self, visit: int) -> Float[np.ndarray, "V 3"]:
+    def call(self, visit: int, table: CodeTable) -> Float[np.ndarray, "V 3"]:
         """People come in turn, and go through all their expressions over their visits."""
         self.subject = self._people[visit % len(self._people)]
         self.subject_id = self.heads.subject_ids[self.subject]
@@ -137,7 +148,7 @@ class HeldOutPeople:
         self._codes = self.model.encode(self.model.topology.mesh(neutral), self.heads.expressive[unique])[place]
         return neutral
 
-    def pose(self, image: int, table: CodeTable, *, rng: np.random.Generator) -> Pose:
+    def pose(self, image: int) -> Pose:
         position = image % self.plan.images_per_person
         row = int(self._rows[position])
         return Pose(self._codes[position], self.heads.expressive[row].astype(np.float64), Recipe("own", (row,), (1.0,)),

@@ -37,6 +37,7 @@ def test_the_table(part, heads):
     assert (jaw.unit, jaw.active, jaw.strong, jaw.one_sided) == ("jawOpen", 7 / 8, 3 / 8, None)
     assert (left.active, left.strong, left.one_sided) == (6 / 8, 4 / 8, 3 / 8)
     assert (right.active, right.strong, right.one_sided) == (3 / 8, 0, 0)
+    assert (jaw.images, right.images) == (14, 6) and (jaw.extreme, left.extreme, right.extreme) == (1 / 8, 1 / 8, 0)
     assert jaw.largest == pytest.approx(1.2) and right.largest == pytest.approx(0.4)
     shares = recipe_shares([part])
     assert shares["halves"] == 2 / 8 and sum(shares.values()) == 1

@@ -4,6 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from serep.faces.frame import align_neutral
 from serep.geometry.camera import Camera, project
 from serep.synthesis.codes import CodeTable
 from serep.synthesis.scenes import Studio
@@ -34,11 +35,11 @@ def cameras(arrays, size_px: int) -> list[Camera]:
             for intrinsics, motion in zip(arrays["intrinsics"], arrays["world_to_camera"], strict=True)]
 
 
-def test_the_code_and_the_camera_give_the_landmarks_back(studio, drawn, plan):
+def test_the_code_and_the_camera_give_the_landmarks_back(studio, drawn, plan, table):
     """From the stored numbers alone: bind the person, pose the code, project."""
     for image, camera in enumerate(cameras(drawn.arrays, plan.size_px)):
-        studio.cast.call(image // plan.images_per_person)
-        vertices = studio.cast._rig.pose(drawn.arrays["codes"][image][None])[0].astype(np.float64)
+        rig = studio.model.bind(studio.topology.mesh(studio.cast.call(image // plan.images_per_person, table)))
+        vertices = rig.pose(drawn.arrays["codes"][image][None])[0].astype(np.float64)
         expected = project(studio.topology.landmarks(vertices), camera)
         np.testing.assert_allclose(drawn.arrays["landmarks"][image], expected, atol=0.01)
 
@@ -73,14 +74,38 @@ def test_an_image_depends_on_its_number_alone(plan, inputs, studio, drawn, table
 
 def test_another_seed_or_split_draws_other_people(plan, inputs, studio, table, drawn):
     other = Studio(dataclasses.replace(plan, seed=6), inputs)
-    assert np.abs(other.cast.call(0) - studio.cast.call(0)).max() > 1
+    assert np.abs(other.cast.call(0, table) - studio.cast.call(0, table)).max() > 1
     assert not np.array_equal(other.draw(range(1), table).arrays["rgb"][0], drawn.arrays["rgb"][0])
 
 
-def test_drawn_people_are_not_the_training_people(studio, heads):
+@pytest.mark.parametrize("shares_frame", [True, False])
+def test_drawn_people_stand_in_the_frame_of_the_training_people(plan, inputs, table, shares_frame, monkeypatch):
+    """People who share a frame are left in it, others are laid onto the template's face; a turned source shows the difference."""
+    studio = Studio(plan, inputs)
+    turn, drawn = turned_by(25.0), []
+    draw = studio.cast.head_model.draw_neutral
+
+    def draw_turned(*, rng: np.random.Generator) -> np.ndarray:
+        drawn.append(draw(rng=rng) @ turn.T)
+        return drawn[-1]
+
+    monkeypatch.setattr(studio.cast.head_model, "draw_neutral", draw_turned, raising=False)
+    monkeypatch.setattr(studio.cast.head_model, "shares_frame", shares_frame, raising=False)
+    neutral = studio.cast.call(0, table)
+    expected = drawn[-1] if shares_frame else align_neutral(drawn[-1], studio.topology)
+    np.testing.assert_allclose(neutral, expected, atol=1e-9)
+    assert (np.abs(neutral - studio.topology.template).mean() < 8) is not shares_frame
+
+
+def turned_by(degrees: float) -> np.ndarray:
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+
+
+def test_drawn_people_are_not_the_training_people(studio, heads, table):
     """Equal seeds (the heads' and the images') must not give equal people."""
     for visit in range(3):
-        neutral = studio.cast.call(visit)
+        neutral = studio.cast.call(visit, table)
         assert (np.linalg.norm(heads.neutrals - neutral, axis=-1).mean(axis=1) > 0.5).all()
 
 
