@@ -193,7 +193,7 @@ def write_score(
 
 
 def per_frame_table(score: BenchmarkScore) -> pa.Table:
-    """One row a video, region and frame, damaged frames included, in the order of the published script."""
+    """One row a video, region and frame, damaged frames included: people and regions in the order of the published script, cameras by number."""
     runs = [(f"{one.name}.npy", one.camera, region, one.recording.identity, len(one.fixed)) for one in score.videos for region in score.regions]
     texts = [_text_column([row[k] for row in runs], [row[4] for row in runs]) for k in range(4)]
     frames = np.concatenate([np.arange(row[4]) for row in runs])
