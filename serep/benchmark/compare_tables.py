@@ -28,15 +28,16 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
         behind = ("", "", "") if pair is None else (with_interval(-pair.mean, -pair.high, -pair.low), f"{pair.p_value:.3f}", verdict(pair))
         temporal = (number(one.temporal.get("jitter_ratio"), 2), number(one.temporal.get("lag_frames"), 1))
         ranks.append((one.method, str(one.rank), _interval(one.overall), *behind, number(one.official_mean), *temporal, str(one.mirrored_frames)))
-    parts = [(one.method, *(_interval(one.regions[name]) for name in regions), *(_interval(one.views[name]) for name in views))
-             for one in comparison.methods]  # fmt: skip
+    by_region = [(one.method, *(_interval(one.regions[name]) for name in regions)) for one in comparison.methods]
+    by_view = [(one.method, *(_interval(one.views[name]) for name in views)) for one in comparison.methods]
     pairs = [(f"{worse} - {better}", with_interval(-pair.mean, -pair.high, -pair.low), f"{pair.p_value:.3f}", verdict(pair))
              for (better, worse), pair in comparison.pairs.items()]  # fmt: skip
     columns = ("method", "rank", "fixed, mean over people [95 %]", "behind the best [95 %]", "p", "verdict", "official", "jitter", "lag (frames)", "mirrored frames")
-    names = (*(name.removesuffix("_region").replace("_", " and ") for name in regions), *views)
+    names = (name.removesuffix("_region").replace("_", " and ") for name in regions)
     return [
         TextTable(f"Ranking on {len(comparison.people)} people (mm)", columns, tuple(ranks), FOOT, frozenset({0})),
-        TextTable("Regions and views (fixed, mm, mean over people [95 %])", ("method", *names), tuple(parts)),
+        TextTable("Regions (fixed, mm, mean over people [95 %])", ("method", *names), tuple(by_region)),
+        TextTable("Views (fixed, mm, mean over people [95 %])", ("method", *views), tuple(by_view)),
         TextTable("Every pair (mm)", ("pair", "difference [95 %]", "p", "verdict"), tuple(pairs)),
     ]
 

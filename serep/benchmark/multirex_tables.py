@@ -185,9 +185,9 @@ def write_score(
         write_file(out / picture.file_name, picture.content)
     title, tables = f"MultiREX: {score.method}", score_tables(summary)
     counts = f"{summary['videos']} videos, {summary['frames']} frames, {summary['people']} people; mm; intervals by bootstrap over people."
-    paragraphs = [*remarks(summary), counts]
-    write_file(out / "scores.md", markdown(title, paragraphs, tables, drawn, foot=LICENCE).encode())
-    write_file(out / "scores.html", html_page(title, paragraphs, tables, drawn, pictures_after=2, foot=LICENCE).encode())
+    warnings = remarks(summary)
+    write_file(out / "scores.md", markdown(title, [*warnings, counts], tables, drawn, foot=LICENCE).encode())
+    write_file(out / "scores.html", html_page(title, [counts], tables, drawn, warnings=warnings, pictures_after=2, foot=LICENCE).encode())
     write_file(out / "summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
     return summary
 
