@@ -2,13 +2,11 @@
 import base64
 import dataclasses
 import hashlib
-import io
 import re
-from html.parser import HTMLParser
 
 import pytest
-from PIL import Image
 from report_examples import example_content, picture, section, table
+from report_page_reader import Page, check_page
 
 from serep.benchmark.report import render_html, render_markdown, with_code, write_report
 from serep.benchmark.report_content import SECTIONS, Column, Figure, Finding, ReportContent, Row, Section, Table, Viewer
@@ -26,67 +24,12 @@ def viewer() -> Viewer:
     return Viewer('{"clips":[]}', Figure(picture("PNG"), "Heads.", "heads"), 0.0123, "Drag to turn.")
 
 
-class Page(HTMLParser):
-    """Checks how elements nest and collects what the page links to, loads and runs."""
-
-    VOID = frozenset(("meta", "img", "br", "input"))
-    ONLY_TEXT_INSIDE = frozenset(("p", "h1", "h2", "h3", "button", "option", "summary"))  # a block in one of these would be moved out by browsers
-    BLOCKS = frozenset(("p", "div", "h1", "h2", "h3", "table", "figure", "ul", "dl", "section", "details", "fieldset"))
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.ids, self.links, self.sources, self.open, self.scripts, self.named, self.headings, self.policy = [], [], [], [], {}, [], [], ""
-        self.images, self.rows = [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        assert len(attributes) == len(attrs)
-        assert tag not in ("iframe", "link", "object", "embed", "base", "form")
-        assert not any(name.startswith("on") for name in attributes)
-        assert not (tag in self.BLOCKS and self.ONLY_TEXT_INSIDE & set(self.open)), f"<{tag}> inside {self.open}"
-        self.ids += [attributes["id"]] if "id" in attributes else []
-        self.links += [attributes["href"]] if "href" in attributes else []
-        self.sources += [attributes["src"]] if "src" in attributes else []
-        self.named += [attributes[name] for name in ("aria-describedby", "aria-labelledby", "for") if name in attributes]
-        if tag == "script":
-            assert set(attributes) <= {"type", "id"}
-            self.scripts[attributes.get("type", "")] = ""
-        if attributes.get("http-equiv") == "Content-Security-Policy":
-            self.policy = attributes["content"]
-        if tag in ("h1", "h2", "h3"):
-            self.headings.append(int(tag[1]))
-        if tag == "img":
-            assert attributes["alt"]
-            self.images.append((int(attributes["width"]), int(attributes["height"])))
-        if tag == "tr":
-            self.rows.append(0)
-        if tag in ("td", "th"):
-            self.rows[-1] += int(attributes.get("colspan", 1))
-        if tag == "table":
-            self.rows.clear()
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        if tag == "table":
-            assert len(set(self.rows)) == 1  # every row as wide as the first
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.scripts[list(self.scripts)[-1]] += data
-
-
 def test_links_resolve_and_nothing_is_loaded_from_elsewhere(content, viewer):
     text = render_html(dataclasses.replace(content, quarantined=(("anna", "smile.obj", "NaN"),), viewer=viewer))
     page = Page(text)
-    assert len(set(page.ids)) == len(page.ids) and set(SECTIONS) <= set(page.ids) and set(page.named) <= set(page.ids)
-    assert page.links and all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    check_page(page, text)
+    assert set(SECTIONS) <= set(page.ids)
     assert page.links == ["#quarantine", *(f"#{anchor}" for anchor in SECTIONS)]  # the finding's, then the list of sections
-    assert not re.search(r"//\w|@import|url\((?!\$)|\bimport\b|fetch\(|XMLHttpRequest|WebSocket", re.sub(r"base64,[\w+/=]+", "", text))
     assert page.headings[0] == 1 and page.headings.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
 
@@ -115,10 +58,6 @@ def test_every_image_decodes(content, viewer):
     page = Page(render_html(dataclasses.replace(content, viewer=viewer)))
     sources = page.sources
     assert len(sources) == 13
-    for source in sources:
-        kind, data = source.removeprefix("data:image/").split(";base64,")
-        image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
-        assert image.format.lower() == kind and image.size == (4, 4)
     assert page.images == [(4, 4)] * 13
 
 
