@@ -63,7 +63,7 @@ def sign_flip_p(differences: Float[np.ndarray, " P"], *, rng: np.random.Generato
 class MethodScores:
     """One scored method: means (mm) of each person, of the kept frames; NaN where a person was not filmed in a view.
 
-    `temporal` holds jitter_ratio and lag_frames of the method's summary.
+    `temporal` holds jitter_ratio and lag_frames of the method's summary, `mirrored_frames` those that fit better mirrored.
     """
 
     method: str
@@ -74,6 +74,7 @@ class MethodScores:
     views: dict[str, Float[np.ndarray, " P"]]
     frames: Mapping[str, int]
     temporal: Mapping[str, float | None]
+    mirrored_frames: int
 
 
 def read_scores(folder: Path) -> MethodScores:
@@ -100,7 +101,8 @@ def read_scores(folder: Path) -> MethodScores:
     views = {view: _means(values["fixed_mm"], person_row, kept & np.isin(text["camera"], cameras), shape[:1]) for view, cameras in FIXED_VIEWS.items()}
     official = np.mean([values["official_mm"][kept & (region_row == r)].mean() for r in range(len(regions))])
     lengths = {str(video): int((video_row == row).sum()) // len(regions) for row, video in enumerate(videos)}
-    return MethodScores(str(summary["method"]), tuple(map(str, people)), regions, fixed, float(official), views, lengths, summary.get("temporal", {}))
+    mirrored = summary.get("fixed", {}).get("mirrored", {}).get("frames", 0)
+    return MethodScores(str(summary["method"]), tuple(map(str, people)), regions, fixed, float(official), views, lengths, summary.get("temporal", {}), mirrored)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Ranked:
     views: dict[str, Interval]
     official_mean: float
     temporal: Mapping[str, float | None]
+    mirrored_frames: int
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ def compare(scores: Sequence[MethodScores], *, resamples: int, seed: int) -> Com
             score.method, 1 + beaten_by, bootstrap_mean(overall[score.method], interval_draws),
             {region: bootstrap_mean(score.fixed[:, r], interval_draws) for r, region in enumerate(score.regions)},
             {view: bootstrap_mean(values, interval_draws) for view, values in score.views.items()}, score.official_mean, score.temporal,
+            score.mirrored_frames,
         ))  # fmt: skip
     return Comparison(tuple(methods), pairs, first.people)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -19,10 +19,12 @@ from serep.faces.topology import FaceTopology
 
 __all__ = [
     "FIXED_VIEWS", "MULTIFACE_VERTICES", "OFFICIAL_REGIONS", "OFFICIAL_VIEWS", "Interval", "RegionProtocol", "ScoreSummary", "VideoScore",
-    "corrupt_frames", "mirrored_frames", "protocol_from_masks", "protocol_from_topology", "region_errors", "summarise",
+    "aligned_frames", "corrupt_frames", "mirrored_frames", "protocol_from_masks", "protocol_from_topology", "region_errors", "summarise",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+SAMPLES = 32  # vertices of each region whose paths are looked at in time
 
 OFFICIAL_REGIONS = {"mouth": "mouth_cheek", "nose": "nose", "cheek": "mouth_cheek", "eyes_forehead": "eyes_forehead"}
 OFFICIAL_VIEWS = {
@@ -70,6 +72,10 @@ class RegionProtocol:
     def aligner(self) -> Aligner:
         return Aligner(self.metric, self.alignment)
 
+    def samples(self) -> tuple[Int[np.ndarray, " S"], ...]:
+        """A few vertices of each region's metric mask, spread evenly: enough to see how the region moves."""
+        return tuple(ids[np.unique(np.linspace(0, len(ids) - 1, SAMPLES).astype(int))] for ids in self.metric)
+
 
 def protocol_from_topology(topology: FaceTopology) -> RegionProtocol:
     """The protocol on a face topology of our own, whose hard regions have the official names."""
@@ -95,12 +101,12 @@ def region_errors(
     """
     if mode not in ("official", "fixed"):
         raise ValueError(f"mode must be 'official' or 'fixed', got '{mode}'")
-    found = _aligned(predicted, reference, protocol)
-    mirrored = np.concatenate([block.mirrored for block in found]).all(axis=1)
+    found = aligned_frames(predicted, reference, protocol)
+    mirrored = found.mirrored.all(axis=1)
     if mode == "fixed" and mirrored.any():
         text = "%d of %d frames fit better mirrored: check the handedness of the predicted meshes (x to the subject's left)"
         logger.warning(text, mirrored.sum(), len(mirrored))
-    return np.concatenate([getattr(block, mode) for block in found])
+    return found.official if mode == "official" else found.fixed
 
 
 def mirrored_frames(
@@ -110,15 +116,17 @@ def mirrored_frames(
 
     A face with right handedness never does this in all regions of a frame, a mirrored one always does.
     """
-    return np.concatenate([block.mirrored for block in _aligned(predicted, reference, protocol)])
+    return aligned_frames(predicted, reference, protocol).mirrored
 
 
-def _aligned(predicted: np.ndarray, reference: np.ndarray, protocol: RegionProtocol) -> list[AlignedFrames]:
+def aligned_frames(predicted: Float[np.ndarray, "T V 3"], reference: Float[np.ndarray, "_ _ 3"], protocol: RegionProtocol) -> AlignedFrames:
+    """Both answers for a whole sequence. ValueError when the two do not pair, or a number is not finite."""
     _check_sequences(predicted, reference, protocol)
     small, used = protocol.compact()
     aligner = small.aligner()
     blocks = (slice(start, start + FRAMES_AT_ONCE) for start in range(0, len(predicted), FRAMES_AT_ONCE))
-    return [aligner.align(predicted[block, used].astype(np.float64), reference[block, used].astype(np.float64)) for block in blocks]
+    found = [aligner.align(predicted[block, used].astype(np.float64), reference[block, used].astype(np.float64)) for block in blocks]
+    return AlignedFrames(*(np.concatenate([getattr(block, field.name) for block in found]) for field in fields(AlignedFrames)))
 
 
 def _check_sequences(predicted: np.ndarray, reference: np.ndarray, protocol: RegionProtocol) -> None:

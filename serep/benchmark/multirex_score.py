@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from serep.benchmark.multirex import RegionProtocol, corrupt_frames
+from serep.benchmark.multirex import corrupt_frames
 from serep.benchmark.multirex_alignment import FRAMES_AT_ONCE, Aligner, converted, gathered
 from serep.benchmark.multirex_assets import (
     Conversion,
@@ -27,7 +27,6 @@ from serep.benchmark.temporal import held_still, lag, shake
 from serep.data.multirex_recordings import Recording, read_recordings
 from serep.geometry.rigid import apply_rigid, rigid_align
 
-SAMPLES = 32  # vertices of each region whose paths are kept for the temporal scores
 REGION_NAMES = "{}_region"  # as the published script names them
 
 
@@ -131,7 +130,7 @@ def score_multirex(
             check_prediction(opened(video, conversion), files[video], truth, conversion, whole)
         people.append(_prepared(recording, conversion, truth, whole[used], used))
     means = _mean_expressions(people)
-    aligner, sampled = protocol.aligner(), _sampled_ids(protocol)
+    aligner, sampled = protocol.aligner(), protocol.samples()
     videos, neutral_sums = [], np.zeros(len(aligner.metric_ids))
     for person, mean in zip(people, means, strict=True):
         trivial, sums, paths = _whole_person(person, mean, aligner, sampled, used)
@@ -197,10 +196,6 @@ def _floor(person: _Person, aligner: Aligner, regions: int) -> Float[np.ndarray,
     if person.conversion.neutral is None:
         return np.full(regions, np.nan)
     return aligner.align(person.to_multiface(person.conversion.neutral[None], 1.0), person.rest[None]).fixed[0]
-
-
-def _sampled_ids(protocol: RegionProtocol) -> tuple[Int[np.ndarray, " S"], ...]:
-    return tuple(ids[np.unique(np.linspace(0, len(ids) - 1, SAMPLES).astype(int))] for ids in protocol.metric)
 
 
 def _video_errors(

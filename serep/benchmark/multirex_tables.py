@@ -15,7 +15,7 @@ from serep.benchmark.compare import PairedDifference, paired_difference
 from serep.benchmark.multirex import FIXED_VIEWS, OFFICIAL_VIEWS, ScoreSummary, VideoScore, summarise
 from serep.benchmark.multirex_score import BenchmarkScore, VideoErrors
 from serep.benchmark.tables import Picture, TextTable, html_page, markdown, number, with_interval
-from serep.benchmark.temporal import jitter_ratio
+from serep.benchmark.temporal import jitter_ratio, lag_over_people
 from serep.files import partial_file, write_file
 
 LICENCE = ("Measured on MultiREX (Ubisoft La Forge, CC BY-NC-ND 4.0) and Multiface (Meta, CC BY-NC 4.0): numbers may be quoted, "
@@ -90,13 +90,11 @@ def _cells(score: BenchmarkScore) -> list[dict[str, Any]]:
 def _temporal(score: BenchmarkScore) -> dict[str, Any]:
     """Jitter as the root of summed squares over all videos; lag as the mean over people of each one's median over videos."""
     known = [one for one in score.videos if np.isfinite(one.shake_reference).all()]
-    lags = [_median([one.lag for one in known if one.recording.identity == identity]) for identity in score.floor]
-    lags = [value for value in lags if math.isfinite(value)]
     return {
         "jitter_ratio": _jitter(known),
         "jitter_ratio_region": {region: jitter_ratio(sum(float(one.shake_predicted[r]) for one in known), sum(float(one.shake_reference[r]) for one in known))
                                 for r, region in enumerate(score.regions)},
-        "lag_frames": float(np.mean(lags)) if lags else None,
+        "lag_frames": lag_over_people({identity: [one.lag for one in known if one.recording.identity == identity] for identity in score.floor}),
         "videos": {one.name: {"identity": one.recording.identity, "camera": one.camera, "jitter_ratio": _jitter([one]), "lag_frames": one.lag}
                    for one in known},
     }  # fmt: skip
@@ -104,11 +102,6 @@ def _temporal(score: BenchmarkScore) -> dict[str, Any]:
 
 def _jitter(videos: Sequence[VideoErrors]) -> float:
     return jitter_ratio(sum(float(one.shake_predicted.sum()) for one in videos), sum(float(one.shake_reference.sum()) for one in videos))
-
-
-def _median(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.median(finite)) if finite else float("nan")
 
 
 def _without_nan(value: Any) -> Any:
@@ -164,9 +157,12 @@ def remarks(summary: dict[str, Any]) -> list[str]:
                      "mirrored. The official number lets them; the fixed one does not. Check the handedness of the meshes (x to the subject's left).")
     for name in ("neutral", "mean"):
         better = summary["floors"].get(name, {}).get("less_than_by_mm")
-        if better and (better["noise"] or better["mean"] < 0):
+        if better and better["noise"]:
             text = with_interval(better["mean"], better["low"], better["high"])
             found.append(f"NOT BETTER THAN {name.upper()}: the method errs less than the {name} answer by {text} mm, which is not more than noise.")
+        elif better and better["mean"] < 0:
+            text = with_interval(-better["mean"], -better["high"], -better["low"])
+            found.append(f"WORSE THAN {name.upper()}: the method errs more than the {name} answer, which never looks, by {text} mm.")
     if summary["complete"] is False:
         found.append(f"Not the whole benchmark: {summary['frames']} of {summary['published_frames']} frames. Do not quote beside published numbers.")
     if summary["frames_without_face"]:
@@ -189,15 +185,15 @@ def write_score(
         write_file(out / picture.file_name, picture.content)
     title, tables = f"MultiREX: {score.method}", score_tables(summary)
     counts = f"{summary['videos']} videos, {summary['frames']} frames, {summary['people']} people; mm; intervals by bootstrap over people."
-    paragraphs = [*remarks(summary), counts]
-    write_file(out / "scores.md", markdown(title, paragraphs, tables, drawn, foot=LICENCE).encode())
-    write_file(out / "scores.html", html_page(title, paragraphs, tables, drawn, pictures_after=2, foot=LICENCE).encode())
+    warnings = remarks(summary)
+    write_file(out / "scores.md", markdown(title, [*warnings, counts], tables, drawn, foot=LICENCE).encode())
+    write_file(out / "scores.html", html_page(title, [counts], tables, drawn, warnings=warnings, pictures_after=2, foot=LICENCE).encode())
     write_file(out / "summary.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
     return summary
 
 
 def per_frame_table(score: BenchmarkScore) -> pa.Table:
-    """One row a video, region and frame, damaged frames included, in the order of the published script."""
+    """One row a video, region and frame, damaged frames included: people and regions in the order of the published script, cameras by number."""
     runs = [(f"{one.name}.npy", one.camera, region, one.recording.identity, len(one.fixed)) for one in score.videos for region in score.regions]
     texts = [_text_column([row[k] for row in runs], [row[4] for row in runs]) for k in range(4)]
     frames = np.concatenate([np.arange(row[4]) for row in runs])

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from serep.benchmark.report_content import LEVELS, SECTIONS, Finding, ReportContent, Table, format_measured, full_label
 
@@ -48,6 +50,13 @@ def _table_findings(table: Table, anchor: str) -> list[Finding]:
                     worse.setdefault(full_label(own), []).append(f"{column.heading} {format_measured(own, c, column)} against {against}")
     texts = [f"{table.title}: {label} is worse than a baseline in {'; '.join(scores)}" for label, scores in worse.items()]
     return found + [Finding("failure", text, anchor) for text in texts]
+
+
+def mirrored_findings(metrics: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Of the benchmark's metrics: answers of the wrong handedness, which a free alignment would forgive."""
+    counts = {name: one["mirrored_frames"] for name, one in metrics["methods"].items() if one["mirrored_frames"]}
+    return tuple(Finding("failure", f"{count} of {metrics['frames']} frames of {name} fit better mirrored: the meshes have the wrong handedness", "benchmark")
+                 for name, count in counts.items())
 
 
 def verdict(findings: tuple[Finding, ...]) -> str:

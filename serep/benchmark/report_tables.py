@@ -1,45 +1,50 @@
-"""Tables of the report out of the benchmark's summaries."""
+"""Tables of the report out of the benchmark's scores."""
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from serep.benchmark.multirex import ScoreSummary
-from serep.benchmark.report_content import Column, Row, Table
+from serep.benchmark.report_content import Cell, Column, Interval, Row, Table
 
+Metrics = Mapping[str, object]
 BOOTSTRAP_INTERVALS = "Small: 95 % intervals of the mean over people (bootstrap over people)."
 
 
-def benchmark_table(title: str, summaries: Mapping[str, ScoreSummary], *, own: str, note: str) -> Table:
-    """Region errors by view, one group a view and one for all frames, with a row a method: `own` against all others as baselines."""
-    first = next(iter(summaries.values()))
-    columns = (*(Column(region.replace("_", " "), "mm", "low", 2) for region in (*first.regions, "mean")), Column("frames"), Column("people"))
+def region_table(methods: Mapping[str, Metrics], *, own: str, roles: Mapping[str, str], note: str) -> Table:
+    """Means over people by region and of all, how much more each method errs than `own` on the same people, and how it moves; a row a method."""
+    regions = list(methods[own]["macro_regions_mm"])
+    columns = (*(Column(name.replace("_", " "), "mm", "low", 2) for name in regions), Column("all", "mm", "low", 2),
+               Column(f"more than {own}", "mm", decimals=2, difference=True), Column("jitter", "of the truth's", decimals=2), Column("lag", "frames", decimals=1))
     rows = []
-    for view in (*first.view_means, "All"):
-        for method, summary in summaries.items():
-            regions, mean, counts = summary.region_means, summary.headline, (summary.frames, summary.people)
-            if view != "All":
-                regions, mean, counts = summary.view_regions[view], summary.view_means[view], (summary.view_frames[view], summary.view_people[view])
-            values = (*(regions[region] for region in first.regions), mean, *counts)
-            rows.append(Row(method, values, "own" if method == own else "baseline", view))
-    return Table(title, columns, tuple(rows), "method", note)
+    for name, one in methods.items():
+        apart = one.get("more_than_own")
+        cells = [*_measured(one["macro_regions_mm"], regions), (one["macro_mean_mm"], known_interval(one["interval_mm"])),
+                 (apart["mean_mm"], known_interval(apart["interval_mm"])) if apart else (None, None), (one["jitter_ratio"], None), (one["lag_frames"], None)]
+        rows.append(_row(name, cells, roles[name]))
+    return _table("By region", columns, rows, note)
 
 
-def people_table(title: str, summaries: Mapping[str, ScoreSummary], *, own: str, note: str) -> Table:
-    """Means over people (each weighs the same) by region, by view and of all, with their intervals, a row a method."""
-    first = next(iter(summaries.values()))
-    names = (*first.macro_regions, *first.macro_views, "all")
-    columns = (*(Column(name.replace("_", " "), "mm", "low", 2) for name in names), Column("people"), Column("videos"), Column("frames"))
-    rows = []
-    for method, summary in summaries.items():
-        parts = [*summary.macro_regions.values(), *summary.macro_views.values()]
-        bounds = [(part.low, part.high) for part in parts] + [(summary.macro_low, summary.macro_high)]
-        values = (*(part.mean for part in parts), summary.macro_mean, summary.people, summary.videos, summary.frames)
-        rows.append(Row(method, values, "own" if method == own else "baseline", intervals=(*map(known_interval, bounds), None, None, None)))
+def view_table(methods: Mapping[str, Metrics], *, own: str, roles: Mapping[str, str]) -> Table:
+    """Means over people by view, a row a method."""
+    views = list(methods[own]["macro_views_mm"])
+    rows = [_row(name, _measured(one["macro_views_mm"], views), roles[name]) for name, one in methods.items()]
+    return _table("By view", tuple(Column(view, "mm", "low", 2) for view in views), rows, "")
+
+
+def _measured(parts: Mapping[str, Mapping[str, float | None]], names: Sequence[str]) -> list[tuple[Cell, Interval | None]]:
+    return [(parts[name]["mean"], known_interval((parts[name]["low"], parts[name]["high"]))) for name in names]
+
+
+def _row(label: str, cells: Sequence[tuple[Cell, Interval | None]], role: str) -> Row:
+    values, intervals = zip(*cells, strict=True)
+    return Row(label, values, role, intervals=intervals if any(intervals) else ())
+
+
+def _table(title: str, columns: tuple[Column, ...], rows: Sequence[Row], note: str) -> Table:
     return Table(title, columns, tuple(rows), "method", note, BOOTSTRAP_INTERVALS if any(any(row.intervals) for row in rows) else "")
 
 
-def known_interval(bounds: Sequence[float | None]) -> tuple[float, float] | None:
+def known_interval(bounds: Sequence[float | None]) -> Interval | None:
     """None where it was not measured: one person says nothing about others."""
     low, high = bounds
     return None if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)) else (low, high)

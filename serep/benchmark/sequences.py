@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from serep.geometry.camera import Camera
 
@@ -10,6 +10,12 @@ from serep.geometry.camera import Camera
 VIEW_YAW_DEG = {"left_60": 60.0, "left_30": 30.0, "front": 0.0, "right_30": -30.0, "right_60": -60.0}
 # The benchmark's view groups: each camera in exactly one.
 VIEW_GROUPS = {"Frontal": ("front",), "Angled": ("left_30", "right_30"), "Profile": ("left_60", "right_60")}
+
+
+def played_rows(expression_subject: Int[np.ndarray, " M"], person: int, count: int) -> Int[np.ndarray, " n"]:
+    """The meshes that a person plays: `count` of her own, others than the people before her where all perform the same ones."""
+    own = np.flatnonzero(expression_subject == person)
+    return np.roll(own, -person * count)[:count]
 
 
 def range_of_motion(

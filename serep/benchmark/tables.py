@@ -58,13 +58,14 @@ def markdown(title: str, paragraphs: Sequence[str], tables: Sequence[TextTable],
 
 
 def html_page(
-    title: str, paragraphs: Sequence[str], tables: Sequence[TextTable], pictures: Sequence[Picture] = (), *, pictures_after: int = 0, foot: str = ""
-) -> str:
-    """The pictures (JPEG), held by the page itself, come after the first `pictures_after` tables."""
+    title: str, paragraphs: Sequence[str], tables: Sequence[TextTable], pictures: Sequence[Picture] = (), *, warnings: Sequence[str] = (),
+    pictures_after: int = 0, foot: str = "",
+) -> str:  # fmt: skip
+    """Warnings stand out, before all else. The pictures (JPEG), held by the page itself, come after the first `pictures_after` tables."""
     shown = [(picture, "data:image/jpeg;base64," + base64.b64encode(picture.content).decode()) for picture in pictures]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     first, rest = tables[:pictures_after], tables[pictures_after:]
-    return environment.from_string(_PAGE).render(title=title, paragraphs=paragraphs, first=first, pictures=shown, rest=rest, foot=foot)
+    return environment.from_string(_PAGE).render(title=title, warnings=warnings, paragraphs=paragraphs, first=first, pictures=shown, rest=rest, foot=foot)
 
 
 def _cell(text: str) -> str:
@@ -81,14 +82,17 @@ _PAGE = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{{ title }}</title>
 <style>
-:root { --page: #f6f7f9; --card: #fff; --text: #1c2128; --soft: #59636e; --line: #d8dde3; --own: #eaf3fc; }
-@media (prefers-color-scheme: dark) { :root { --page: #12151a; --card: #1b2027; --text: #e4e8ed; --soft: #9aa5b1; --line: #323a44; --own: #1d2f42; } }
+:root { --page: #f6f7f9; --card: #fff; --text: #1c2128; --soft: #59636e; --line: #d8dde3; --own: #eaf3fc; --warning: #c4651a; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #12151a; --card: #1b2027; --text: #e4e8ed; --soft: #9aa5b1; --line: #323a44; --own: #1d2f42; --warning: #e08a3c; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 24px 16px 64px; }
 h1 { font-size: 1.6rem; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .25rem; }
 p { max-width: 80ch; margin: .5rem 0; }
+.warning { border-left: 4px solid var(--warning); background: var(--card); padding: .5rem .9rem; }
 .note, figcaption, footer { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
@@ -118,6 +122,9 @@ figure img { display: block; max-width: 100%; }
 {% endmacro %}
 <main>
 <h1>{{ title }}</h1>
+{% for warning in warnings %}
+<p class="warning">{{ warning }}</p>
+{% endfor %}
 {% for paragraph in paragraphs %}
 <p>{{ paragraph }}</p>
 {% endfor %}

@@ -1,6 +1,8 @@
 """How a prediction moves in time: how much it shakes beside the truth, and how many frames it comes late."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -30,6 +32,13 @@ def shake(points: Float[np.ndarray, "T N 3"]) -> float:
 def jitter_ratio(predicted_shake: float, reference_shake: float) -> float:
     """Root mean square second difference over that of the truth: 1 moves as evenly as the truth, above 1 shakes, below 1 smooths. NaN at rest."""
     return float(np.sqrt(predicted_shake / reference_shake)) if reference_shake > 0 else float("nan")
+
+
+def lag_over_people(lags: Mapping[str, Sequence[float]]) -> float:
+    """Mean over people of each one's median over videos, of those that have a lag; NaN where nobody has."""
+    finite = {person: [value for value in values if np.isfinite(value)] for person, values in lags.items()}
+    medians = [np.median(values) for values in finite.values() if values]
+    return float(np.mean(medians)) if medians else float("nan")
 
 
 def lag(predicted: Float[np.ndarray, "T N 3"], reference: Float[np.ndarray, "_ _ 3"], *, window: int = LAG_WINDOW) -> float:

@@ -88,7 +88,9 @@ class _Patience:
         if self.fruitless >= self.line.tries:
             advice = "check the connection and run the same command again, it goes on where it stopped"
             raise ConnectionError(f"{self.url} gave nothing in {self.line.tries} tries: {advice}")
-        time.sleep(min(self.line.wait_s * 2 ** (self.fruitless - 1), 60.0))
+        pause = min(self.line.wait_s * 2 ** (self.fruitless - 1), 60.0)
+        logger.warning("%s gives nothing: trying again in %.0f s (%d of %d)", self.url, pause, self.fruitless + 1, self.line.tries)
+        time.sleep(pause)
 
 
 def _fill(url: str, partial: Path, line: Line, on_bytes: Progress) -> None:

@@ -88,12 +88,15 @@ class Registration:
         return self.model_neutral.vertices + self._extension(at_model).reshape(-1, len(vertices), 3).transpose(1, 0, 2)
 
 
-def register(model: SemanticModel, neutral: Mesh, *, landmarks: Mapping[int, Sequence[float]] | None = None) -> Registration:
+def register(
+    model: SemanticModel, neutral: Mesh, *, landmarks: Mapping[int, Sequence[float]] | None = None, largest_shape_error: float | None = None
+) -> Registration:
     """How a model lies on a neutral of any topology, in mm, y up, z out of the face.
 
     A neutral of the model's own topology is taken as it is, moved rigidly if it is turned further than the training neutrals were. On any
     other mesh the model's mean face is placed, shaped and bent; the mesh may hold a whole body or little more than a face, and eyes, teeth
     and hair as separate parts. `landmarks` are places on the neutral by MediaPipe's ids, at least three: they place the face and hold it.
+    `largest_shape_error` (mm of the model's size) is for a caller who knows that the mesh is a face, and looks at what comes out.
     ValueError, saying what was found and what to do, when the mesh does not look like such a face.
     """
     refuse_unmeasurable(neutral)
@@ -115,7 +118,7 @@ def register(model: SemanticModel, neutral: Mesh, *, landmarks: Mapping[int, Seq
     pose = fit_shape(pose.of(mean.vertices, modes), mean, weights, surface, pins)
     shaped = mean.with_vertices(pose.points())
     error = {"scale": pose.scale, "shape_mm": _distance(surface, shaped, face)[0]}
-    _refuse_unlike(error, LARGEST_ERROR if pins is None else LARGEST_PINNED_ERROR)
+    _refuse_unlike(error, largest_shape_error or (LARGEST_ERROR if pins is None else LARGEST_PINNED_ERROR))
     fitted = mean.with_vertices(fit_freely(shaped, weights, surface, pins))
     samples = surface.nearest(fitted.vertices, vertex_normals(fitted.vertices, mean.faces), max_distance=SAMPLE_REACH)
     samples = samples.where((weights > 0) & (~samples.on_border | (samples.distance < ON_BORDER_REACH)))

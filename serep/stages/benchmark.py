@@ -1,12 +1,13 @@
-"""DVC stage `benchmark`: held-out people play held-out expressions before five cameras; errors by region, beside trivial answers."""
+"""DVC stage `benchmark`: the synthetic MultiREX. Held-out people play held-out expressions before five cameras; scored by region as MultiREX does."""
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serep.benchmark.multirex import VideoScore, protocol_from_topology, region_errors, summarise
-from serep.benchmark.sequences import VIEW_GROUPS, range_of_motion, view_cameras
+from serep.benchmark.five_views import MeasuredVideo, measure, method_scores, per_frame_table
+from serep.benchmark.linear_face import LinearFace
+from serep.benchmark.multirex import protocol_from_topology
+from serep.benchmark.sequences import played_rows, range_of_motion, view_cameras
 from serep.config import build
 from serep.data.heads import read_heads
 from serep.data.video import VideoWriter
@@ -19,40 +20,42 @@ from serep.render.sampling import SceneRanges
 from serep.stages._stage import stage, wanted_device, write_folder
 from serep.synthesis.performances import film
 
-OURS, NEUTRAL, FLOOR = "capture", "neutral", "true codes"
+OURS, LINEAR, NEUTRAL, MEAN = "capture", "linear 3DMM", "neutral", "mean expression"
+FLOOR, LINEAR_FLOOR = "true codes", "true meshes, linear 3DMM"
 
 
 def main() -> None:
     with stage("benchmark") as run:
         params, paths = run.params.benchmark, run.params.paths
-        heads = read_heads(run.input(paths.surfaces)).select("test")
+        everybody = read_heads(run.input(paths.surfaces))
+        heads, train, topology = everybody.select("test"), everybody.select("train"), everybody.topology
         model = CaptureModel.load(run.input(paths.capture), device=best_device(wanted_device()))
+        linear = LinearFace.of(train.expressive - train.neutrals[train.expression_subject], model.semantic.code_size)
         renderer = open_renderer(run.params.render.backend, size_px=params.size_px, fallback=run.params.render.fallback)
-        topology, protocol = heads.topology, protocol_from_topology(heads.topology)
-        scores: dict[str, list[VideoScore]] = {OURS: [], NEUTRAL: [], FLOOR: []}
-        found, rows, vertex_errors = [], [], {OURS: [], NEUTRAL: []}
+        protocol = protocol_from_topology(topology)
+        scores: dict[str, list[MeasuredVideo]] = {name: [] for name in (OURS, LINEAR, NEUTRAL, MEAN, FLOOR, LINEAR_FLOOR)}
+        found, vertex_errors = [], {OURS: [], LINEAR: [], NEUTRAL: []}
         examples: dict[str, list[np.ndarray]] = {"images": [], "predicted": [], "reference": [], "view": []}
         example_film, example_capture = np.zeros((0, 0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.float32)
         for person in range(min(params.people, len(heads.neutrals))):
-            own = np.flatnonzero(heads.expression_subject == person)[: params.expressions]
+            identity, own = heads.subject_ids[person], played_rows(heads.expression_subject, person, params.expressions)
             neutral = heads.neutrals[person].astype(np.float64)
             truth = range_of_motion(neutral, heads.expressive[own], frames_per_expression=params.frames_per_expression)
             cameras = view_cameras(neutral[topology.regions["face"] > 0.5], size_px=params.size_px, field_of_view_deg=params.field_of_view_deg,
                                    fill=params.fill)
             filmed = film(neutral, truth, topology, cameras, renderer=renderer, ranges=build(SceneRanges, run.params.render.ranges),
                           rng=np.random.default_rng([params.seed, person]))
-            target = topology.mesh(neutral)
-            exact = model.semantic.bind(target).pose(model.semantic.encode(target, truth)).astype(np.float64)
+            target, still = topology.mesh(neutral), np.broadcast_to(neutral, truth.shape)
+            blind = {NEUTRAL: still, MEAN: still + linear.mean, LINEAR_FLOOR: linear.nearest(neutral, truth),
+                     FLOOR: model.semantic.bind(target).pose(model.semantic.encode(target, truth)).astype(np.float64)}
             for view, frames in filmed.items():
                 captured = CaptureStream(model, target=target, fps=params.fps).push(frames)
                 found.append(captured.found)
                 example_capture = captured.vertices if person == 0 and view == "front" else example_capture
-                still = np.broadcast_to(neutral, truth.shape)
-                for method, predicted in ((OURS, captured.vertices.astype(np.float64)), (NEUTRAL, still), (FLOOR, exact)):
-                    errors = region_errors(predicted, truth, protocol, mode="fixed")
-                    scores[method].append(VideoScore(heads.subject_ids[person], view, errors))
-                    rows += [{"method": method, "identity": heads.subject_ids[person], "camera": view, "frame": frame, "region": region, "error_mm": value}
-                             for frame, line in enumerate(errors) for region, value in zip(protocol.regions, line.tolist(), strict=True)]
+                answers = blind | {OURS: captured.vertices.astype(np.float64),
+                                   LINEAR: linear.fit(neutral, captured.landmarks, captured.found, topology, cameras[view].intrinsics)}
+                for method, predicted in answers.items():
+                    scores[method].append(measure(predicted, truth, neutral, protocol, identity=identity, view=view))
                     if method in vertex_errors:
                         vertex_errors[method].append(np.linalg.norm(predicted - truth, axis=-1).mean(axis=0))
                 apex = params.frames_per_expression // 2 + params.frames_per_expression * (person % len(own))
@@ -60,12 +63,10 @@ def main() -> None:
                                    ("reference", project(topology.landmarks(truth[apex]), cameras[view]))):
                     examples[key].append(value)
             example_film = filmed["front"] if person == 0 else example_film
-        summaries = {method: summarise(videos, protocol.regions, views=VIEW_GROUPS, resamples=params.resamples, rng=np.random.default_rng(params.seed))
-                     for method, videos in scores.items()}
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
-            pq.write_table(pa.Table.from_pylist(rows), folder / "per_frame.parquet")
+            pq.write_table(per_frame_table(scores, protocol.regions), folder / "per_frame.parquet")
             (folder / "examples.npz").write_bytes(npz_bytes({key: np.array(value) for key, value in examples.items()}))
             (folder / "capture.npz").write_bytes(npz_bytes({"vertices": example_capture}))
             (folder / "vertex_errors.npz").write_bytes(npz_bytes({method: np.mean(value, axis=0) for method, value in vertex_errors.items()}))
@@ -75,9 +76,9 @@ def main() -> None:
 
         write_folder(paths.benchmark, write)
         run.write_metrics(paths.metric("benchmark"), {
-            "found_share": float(np.concatenate(found).mean()), "people": summaries[OURS].people, "frames": summaries[OURS].frames,
-            "methods": {method: {"mean_mm": one.headline, "macro_mean_mm": one.macro_mean, "interval_mm": [one.macro_low, one.macro_high],
-                                 "regions_mm": dict(one.region_means), "views_mm": dict(one.view_means)} for method, one in summaries.items()}})
+            "found_share": float(np.concatenate(found).mean()), "people": len({one.identity for one in scores[OURS]}),
+            "frames": sum(len(one.fixed) for one in scores[OURS]),
+            "methods": method_scores(scores, protocol.regions, own=OURS, resamples=params.resamples, seed=params.seed)})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from serep.benchmark.report import write_report
 from serep.benchmark.report_content import ReportContent
+from serep.benchmark.report_findings import mirrored_findings
 from serep.benchmark.report_sections import (
     KIND_NAMES,
     benchmark_section,
@@ -60,6 +61,7 @@ def main() -> None:
             training=training_section({file.stem: curve(file) for file in sorted(paths.plots.glob("*.csv"))}),
             viewer=heads_in_motion(models, heads.select("test"), paths.benchmark, seed=params.semantic.scoring.seed,
                                    frames_per_expression=params.benchmark.frames_per_expression, fps=params.benchmark.fps),
+            findings=mirrored_findings(metrics["benchmark"]),
             renderer_requested=params.render.backend, renderer_used=", ".join(used), adversarial_off=off,
             quarantined=tuple(read_quarantine(paths.surfaces)),
             provenance=(*heads.provenance.items(), ("renderer", metrics[f"render_{next(iter(parts))}"]["renderer"])),

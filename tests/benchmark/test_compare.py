@@ -16,7 +16,7 @@ REGIONS = ("mouth_region", "nose_region")
 CAMERAS = ("#400030", "#400018")
 
 
-def write_scores(folder, means, *, method, frames=5, people=PEOPLE, temporal=None):
+def write_scores(folder, means, *, method, frames=5, people=PEOPLE, temporal=None, mirrored=0):
     """A score folder in which each person's error is a known number; frames and regions scatter around it evenly."""
     rows = []
     for person, mean in zip(people, means, strict=True):
@@ -28,7 +28,8 @@ def write_scores(folder, means, *, method, frames=5, people=PEOPLE, temporal=Non
                                  "official_mm": value - 0.05, "fixed_mm": value})  # fmt: skip
     folder.mkdir()
     pq.write_table(pa.Table.from_pylist(rows), folder / "per_frame.parquet")
-    (folder / "summary.json").write_text(json.dumps({"method": method, "temporal": temporal or {"jitter_ratio": 1.2, "lag_frames": None}}))
+    (folder / "summary.json").write_text(json.dumps({"method": method, "temporal": temporal or {"jitter_ratio": 1.2, "lag_frames": None},
+                                                      "fixed": {"mirrored": {"frames": mirrored}}}))
     return folder
 
 
@@ -91,15 +92,18 @@ def test_sign_flips(rng):
 
 
 def test_tables_and_files(tmp_path):
-    scores = [read_scores(write_scores(tmp_path / name, means, method=name)) for name, means in (("ours", np.arange(1.0, 9.0)), ("theirs", np.arange(2.0, 10.0)))]
+    scores = [read_scores(write_scores(tmp_path / name, means, method=name, mirrored=mirrored))
+              for name, means, mirrored in (("ours", np.arange(1.0, 9.0), 0), ("theirs", np.arange(2.0, 10.0), 40))]  # fmt: skip
     comparison = compare(scores, resamples=500, seed=0)
     text = markdown("Comparison", [], comparison_tables(comparison))
-    assert "| **ours** | **1** | **4.500 [" in text and "| theirs | 2 | 5.500 [" in text and "| 1.000 [1.000, 1.000] | 0.008 | real | 5.450 | 1.20 | – |" in text
+    assert "| **ours** | **1** | **4.500 [" in text and "| theirs | 2 | 5.500 [" in text
+    assert "| 1.000 [1.000, 1.000] | 0.008 | real | 5.450 | 1.20 | – | 40 |" in text
     assert "| theirs - ours | 1.000 [1.000, 1.000] | 0.008 | real |" in text
     write_comparison(tmp_path / "out", comparison)
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert content == json.loads(json.dumps(comparison_content(comparison)))
     assert content["pairs"][0] == {"better": "ours", "worse": "theirs", "difference_mm": 1.0, "interval_mm": [1.0, 1.0], "p_value": 2 / 256, "noise": False}
+    assert [one["mirrored_frames"] for one in content["ranking"]] == [0, 40]
     assert [one["rank"] for one in content["ranking"]] == [1, 2] and content["ranking"][0]["macro_view_mm"]["Angled"]["mean"] is None
     assert "<h1>Comparison of ours, theirs</h1>" in (tmp_path / "out" / "comparison.html").read_text()
     with pytest.raises(ValueError, match="is a file: give the name of a folder"):

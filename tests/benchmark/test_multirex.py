@@ -175,7 +175,7 @@ def official_out(official_set, shared_data, tmp_path_factory) -> Path:
 
 
 def test_parity_with_the_official_script(official_out, shared_data):
-    """All 9,360 rows to 1e-6 mm, in the script's own order, and every mean that it prints."""
+    """All 9,360 rows to 1e-6 mm, and every mean that it prints."""
     rows = pq.read_table(official_out / "per_frame.parquet")
     official = pq.read_table(shared_data / "multirex" / "official_metrics.parquet")
     assert rows.column_names == ["source_video", "camera", "region", "identity", "frame", "official_mm", "fixed_mm"]

@@ -139,6 +139,17 @@ def test_mirrored_prediction_is_said_and_never_free(world, predictions):
     assert any(text.startswith("NOT BETTER THAN NEUTRAL") for text in found)
 
 
+def test_worse_than_an_answer_that_never_looks_is_said_as_such(world):
+    summary = summarise_score(score(world, world.predictions), resamples=100, seed=0)
+    clear = {"mean": 0.4, "low": 0.3, "high": 0.5, "p_value": 0.008, "noise": False}
+    summary["floors"]["neutral"]["less_than_by_mm"] = summary["floors"]["mean"]["less_than_by_mm"] = clear
+    assert not remarks(summary)
+    summary["floors"]["mean"]["less_than_by_mm"] = {"mean": -2.0, "low": -2.5, "high": -1.5, "p_value": 0.008, "noise": False}
+    assert remarks(summary) == ["WORSE THAN MEAN: the method errs more than the mean answer, which never looks, by 2.000 [1.500, 2.500] mm."]
+    summary["floors"]["mean"]["less_than_by_mm"] = {"mean": -2.0, "low": -2.5, "high": 0.5, "p_value": 0.3, "noise": True}
+    assert remarks(summary) == ["NOT BETTER THAN MEAN: the method errs less than the mean answer by -2.000 [-2.500, 0.500] mm, which is not more than noise."]
+
+
 def test_damaged_frames_are_rows_but_in_no_mean(tmp_path, monkeypatch):
     """Person 002645310 before #400275 from frame 1117 on, as the published script leaves them out."""
     import multirex_world

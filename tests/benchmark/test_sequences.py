@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from serep.benchmark.sequences import VIEW_GROUPS, VIEW_YAW_DEG, ramp, range_of_motion, view_cameras
+from serep.benchmark.sequences import VIEW_GROUPS, VIEW_YAW_DEG, played_rows, ramp, range_of_motion, view_cameras
 from serep.geometry.camera import project
 
 
@@ -72,3 +72,10 @@ def test_cameras_stand_where_their_names_say(sphere):
 def test_fill_is_checked(sphere):
     with pytest.raises(ValueError, match=r"fill must be in \(0, 2\], got 2\.5"):
         view_cameras(sphere, size_px=200, field_of_view_deg=25.0, fill=2.5)
+
+
+def test_people_share_the_expressions_out():
+    """Of meshes person by person: each plays some, others than the people before, and starts anew when all have been played."""
+    subject = np.repeat([0, 1, 2, 3], 6)
+    assert [(played_rows(subject, person, 2) - 6 * person).tolist() for person in range(4)] == [[0, 1], [2, 3], [4, 5], [0, 1]]
+    assert sorted(played_rows(subject, 1, 9) - 6) == list(range(6))  # no more than she has

@@ -25,6 +25,8 @@ def test_html_is_one_file_and_escaped():
     text = html_page("<Title>", ["a & b"], [TABLE, TABLE], [Picture("map.jpg", "where", b"\xff\xd8\xff")], pictures_after=1, foot="foot")
     assert "<h1>&lt;Title&gt;</h1>" in text and "<p>a &amp; b</p>" in text and "&lt;all&gt;" in text and "<script" not in text
     assert text.count("<table>") == 2 and text.index("<table>") < text.index("data:image/jpeg;base64,/9j/") < text.rindex("<table>")
+    warned = html_page("T", ["text"], [TABLE], warnings=["beware <b>"])
+    assert warned.index('<p class="warning">beware &lt;b&gt;</p>') < warned.index("<p>text</p>") and 'class="warning"' not in text
     assert "http" not in text.replace("http-equiv", "")
 
 

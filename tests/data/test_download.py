@@ -79,11 +79,12 @@ def test_wrong_bytes_are_fetched_anew_once(tmp_path, caplog):
     assert not list(tmp_path.glob("b.tar*")) and len(manners.log) == 2
 
 
-def test_what_never_comes_is_said(tmp_path):
+def test_what_never_comes_is_said(tmp_path, caplog):
     target = tmp_path / "a.tar"
     with Server({"a.tar": CONTENT}, {"a.tar": Manners(status=[500] * 3), "secret": Manners(status=[401])}) as server:
         with pytest.raises(ConnectionError, match=r"a\.tar gave nothing in 3 tries: check the connection and run the same command again"):
             download(server.url + "a.tar", target, checksum=None, line=LINE)
+        assert [record.message.rpartition("(")[2] for record in caplog.records] == ["2 of 3)", "3 of 3)"]  # nobody waits for minutes in silence
         with pytest.raises(FileNotFoundError, match=r"b\.tar: the server has no such file \(status 404\)"):
             download(server.url + "b.tar", target, checksum=None, line=LINE)
         with pytest.raises(ConnectionError, match="refuses with status 401"):

@@ -83,6 +83,16 @@ def test_what_is_no_such_face_is_refused_with_the_reason(model, head, spoil, mes
         register(model, spoil(head))
 
 
+def test_a_caller_who_knows_that_it_is_a_face_may_ask_for_less_likeness(model, head):
+    """A wavy face is unlike all training people; with a wider limit it is registered all the same, and the error says how unlike."""
+    wavy = permuted(head, rng=np.random.default_rng(0))[0]
+    wavy = wavy.with_vertices(wavy.vertices + 4.0 * np.sin(wavy.vertices / 4.0) * [0, 0, 1])
+    with pytest.raises(ValueError, match="does not look like"):
+        register(model, wavy)
+    found = register(model, wavy, largest_shape_error=4.0)
+    assert 1.4 < found.error["shape_mm"] / found.error["scale"] < 4.0 and found.error["covered"] > 0.9
+
+
 def test_landmarks_must_be_points_of_the_face(model, head):
     other = permuted(head, rng=np.random.default_rng(0))[0]
     with pytest.raises(ValueError, match="at least 3 finite points"):

@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from report_page_reader import Page, check_page
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +22,16 @@ def test_everything_is_made(finished):
     shown = finished.dvc("metrics", "show", "--json")
     assert "score_semantic" in shown.stdout
     finished.dvc("plots", "show", "--json")
+
+
+def test_the_report_is_whole_and_needs_no_network(finished):
+    """Of the real page: every link and picture, and the table of the synthetic benchmark with what stands beside the capture."""
+    text = (finished.root / "report" / "index.html").read_text()
+    page = Page(text)
+    check_page(page, text)
+    assert {"viewer", "semantic", "capture", "benchmark", "data", "provenance"} <= set(page.ids)
+    for method in ("capture", "linear 3DMM", "neutral", "mean expression", "true codes"):
+        assert f'<th scope="row">{method}' in text
 
 
 def test_second_run_does_nothing(finished):
