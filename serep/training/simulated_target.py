@@ -12,7 +12,7 @@ from serep.models.face_boxes import crop_transform, landmark_square, sample_squa
 from serep.training.backgrounds import random_background
 from serep.training.capture_data import LabelledRenders
 
-COVER = 2.0  # side of a photograph over that of the square around the landmarks: as wide as renders are drawn
+COVER = 1.8  # side of a photograph over that of the square around the landmarks: as much as every render shows
 MOTTLE_CELLS = (12, 40)  # across the photograph, of the large and the small spots on the skin, each with half of their variance
 BLOTCH_CELLS = 40  # across the photograph, of the sensor's noise in colour
 HALO_PX = 1.6  # reach of sharpening at 160 px
