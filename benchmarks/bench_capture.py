@@ -40,7 +40,8 @@ class SteadyNetwork(CaptureNetwork):
 
     def forward(self, images: torch.Tensor) -> CaptureOutput:
         output = super().forward(images)
-        return CaptureOutput(output.codes, self.shares.expand(len(images), -1, -1), torch.full_like(output.presence, 9.0), output.features)
+        # written so that the number of crops stays free in an exported graph
+        return CaptureOutput(output.codes, 0 * output.landmarks + self.shares, torch.full_like(output.presence, 9.0), output.features)
 
 
 def steady_model() -> CaptureModel:

@@ -1,7 +1,7 @@
 """Typed, frozen view of params.yaml: every value and path, no default in code, unknown keys refused. Read only by entry points."""
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -14,6 +14,7 @@ from serep.models.capture import CaptureSettings
 from serep.render.sampling import SceneRanges
 from serep.synthesis.codes import CodeMix
 from serep.training.augmentation import AugmentationRanges
+from serep.training.simulated_target import SimulatedCamera
 
 PARAMS_FILE = "params.yaml"
 Split = Literal["train", "val", "test"]
@@ -206,6 +207,34 @@ class Render(Section):
         return self
 
 
+class Simulated(Section):
+    backend: Literal["pyrender", "numba"]
+    fallback: Literal["numba"] | None
+    seed: int
+    parts: dict[str, Part]
+    ranges: dict[str, float]
+    camera: section_of(SimulatedCamera)
+    landmark_error: float | None = Field(ge=0)
+
+    def parts_of(self, split: str) -> list[str]:
+        return [name for name, part in self.parts.items() if part.split == split]
+
+    def scene_ranges(self, rendered: BaseModel) -> SceneRanges:
+        """Those of the other renders, where this section names no others."""
+        return replace(build(SceneRanges, rendered), **self.ranges)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Simulated:
+        unknown = sorted(set(self.ranges) - {field.name for field in fields(SceneRanges)})
+        if unknown:
+            raise ValueError(f"ranges has keys that render.ranges has not: {', '.join(unknown)}")
+        build(SimulatedCamera, self.camera)
+        for split in ("train", "test"):
+            if not self.parts_of(split):
+                raise ValueError(f"parts has none of the split {split!r}")
+        return self
+
+
 class Intake(Section):
     finder: Literal["cascades"]
     size_px: int = Field(ge=64)
@@ -301,9 +330,18 @@ class Params(Section):
     preprocess: Preprocess
     semantic: Semantic
     render: Render
+    simulated: Simulated
     intake: Intake
     capture: Capture
     benchmark: Benchmark
+
+    @model_validator(mode="after")
+    def _parts_have_names_of_their_own(self) -> Params:
+        both = sorted(set(self.render.parts) & set(self.simulated.parts))
+        if both:
+            raise ValueError(f"simulated.parts and render.parts share a folder, so no name may be in both: {', '.join(both)}")
+        self.simulated.scene_ranges(self.render.ranges)
+        return self
 
 
 def load_params(root: Path | str) -> Params:

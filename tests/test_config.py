@@ -97,3 +97,24 @@ def test_credentials_of_a_store_are_not_shown(params, tmp_path):
     with pytest.raises(ParamsError) as error:
         load_params(_write(tmp_path, params))
     assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda one: one["ranges"].update(yaw_max=3.0), "simulated: ranges has keys that render.ranges has not: yaw_max"),
+    (lambda one: one["camera"].update(veil=2.0), "veil of the simulated camera must not be negative, nor exceed 1"),
+    (lambda one: one["parts"].pop("simulated-test"), "simulated: parts has none of the split 'test'"),
+    (lambda one: one["parts"].update(val=dict(one["parts"]["simulated-test"])), "no name may be in both: val"),
+    (lambda one: one["ranges"].update(view_min_deg=90.0, view_max_deg=80.0), "view_min_deg = 90.0 exceeds view_max_deg"),
+])
+def test_a_simulated_domain_that_cannot_be_drawn(params, tmp_path, change, message):
+    change(params["simulated"])
+    with pytest.raises(ParamsError) as caught:
+        load_params(_write(tmp_path, params))
+    assert message in str(caught.value)
+
+
+def test_the_simulated_domain_has_the_other_renders_ranges_but_where_it_says_otherwise(params):
+    loaded = load_params(ROOT)
+    ranges = loaded.simulated.scene_ranges(loaded.render.ranges)
+    assert ranges.view_max_deg == params["simulated"]["ranges"]["view_max_deg"] != params["render"]["ranges"]["view_max_deg"]
+    assert ranges.yaw_max_deg == params["render"]["ranges"]["yaw_max_deg"]

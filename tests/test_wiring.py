@@ -54,7 +54,8 @@ def test_every_path_comes_from_params(name):
 def test_params_keys_exist(name):
     for key in _body(name).get("params", []):
         place = PARAMS
-        for part in re.sub(r"\$\{key\}", next(iter(PARAMS["render"]["parts"])), key).split("."):
+        section = key.split(".")[0]
+        for part in re.sub(r"\$\{key\}", next(iter(PARAMS[section].get("parts", {""}))), key).split("."):
             assert part in place, f"{name}: params.yaml has no {key}"
             place = place[part]
 

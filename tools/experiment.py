@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Runs one experiment: the pipeline up to score_semantic, once a variant, in copies of this project; params.yaml here stays as it is.
+"""Runs one experiment: the pipeline up to its scores, once a variant and seed, in copies of this project; params.yaml here stays as it is.
 
 usage: tools/experiment.py NAME [--set KEY=VALUE ...]     # NAME of experiments/NAME.yaml
        tools/experiment.py --list
+
+A plan has a title, variants of params, and as it likes: a note, params that all variants share (set), keys that must be given (needs), the stage that
+gives the scores (target, score_semantic when not given), seeds (key, values), and which of its metrics the table shows (table).
 
 Each variant is a copy under out/experiments/NAME/ that shares this project's DVC cache, so what has run before is not run again, and an
 experiment that was stopped goes on where it was. Curves go to this project's MLflow. The table is written to metrics/experiments/NAME.json,
@@ -21,12 +24,13 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from serep.stages._stage import scoring_code_hash
+from serep.benchmark.report_experiments import DEFAULT_TARGET
+from serep.stages._stage import SCORING_STAGES, scoring_code_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS, RESULTS, WORK = ROOT / "experiments", ROOT / "metrics" / "experiments", ROOT / "out" / "experiments"
 UNTRACKED_BY_VARIANTS = ("metrics/", "plots/", "docs/", "tests/")
-TARGET = "score_semantic"
+PATH_KEYS = ("heads.path", "paths.real_images")
 yaml = YAML()
 yaml.width = 200
 yaml.preserve_quotes = True
@@ -50,11 +54,17 @@ def main() -> None:
     missing = [key for key in plan.get("needs", ()) if key not in common]
     if missing:
         sys.exit(f"{file.name} needs {' and '.join(f'--set {key}=…' for key in missing)}")
-    rows = []
-    for number, variant in enumerate(plan["variants"], start=1):
-        print(f"{args.name}: {number} of {len(plan['variants'])}: {variant['label']}", flush=True)
-        rows.append(_run(args.name, number, variant["label"], common | dict(variant.get("set", {}))))
-    result = {"title": plan["title"], "note": plan.get("note", ""), "variants": rows, **_provenance()}
+    target = plan.get("target", DEFAULT_TARGET)
+    if target not in SCORING_STAGES:
+        sys.exit(f"{file.name}: target {target!r} is none of {', '.join(SCORING_STAGES)}")
+    rows, runs = [], [(variant, seed) for variant in plan["variants"] for seed in plan.get("seeds", {}).get("values", [None])]
+    for number, (variant, seed) in enumerate(runs, start=1):
+        print(f"{args.name}: {number} of {len(runs)}: {variant['label']}{'' if seed is None else f', seed {seed}'}", flush=True)
+        settings = common | dict(variant.get("set", {})) | ({} if seed is None else {plan["seeds"]["key"]: seed})
+        rows.append({"label": variant["label"]} | ({} if seed is None else {"seed": seed}) | _run(args.name, number, target, settings))
+    result = {"title": plan["title"], "note": plan.get("note", ""), "target": target, "variants": rows, **_provenance(target)}
+    if "table" in plan:
+        result["table"] = [dict(column) for column in plan["table"]]
     RESULTS.mkdir(parents=True, exist_ok=True)
     partial = RESULTS / f"{args.name}.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
@@ -68,10 +78,10 @@ def _setting(text: str) -> tuple[str, object]:
         sys.exit(f"--set {text!r} is not KEY=VALUE")
     value = yaml.load(value)
     # A variant runs in a folder of its own: a path on the command line means the caller's.
-    return key, str(Path(value).resolve()) if key == "heads.path" else value
+    return key, str(Path(value).resolve()) if key in PATH_KEYS else value
 
 
-def _run(name: str, number: int, label: str, settings: dict[str, object]) -> dict[str, object]:
+def _run(name: str, number: int, target: str, settings: dict[str, object]) -> dict[str, object]:
     folder = WORK / name / f"{number:02d}"
     _copy_project(folder)
     _apply(folder / "params.yaml", settings)
@@ -81,13 +91,13 @@ def _run(name: str, number: int, label: str, settings: dict[str, object]) -> dic
     start = time.monotonic()
     log = folder / "experiment.log"
     with log.open("w") as stream:
-        done = subprocess.run([sys.executable, "-m", "dvc", "repro", TARGET], cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run([sys.executable, "-m", "dvc", "repro", target], cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        sys.exit(f"variant {label!r} failed, see {log}:\n" + "".join(log.read_text().splitlines(keepends=True)[-15:]))
-    scores = json.loads((folder / "metrics" / f"{TARGET}.json").read_text())
+        sys.exit(f"variant {number} failed, see {log}:\n" + "".join(log.read_text().splitlines(keepends=True)[-15:]))
+    scores = json.loads((folder / "metrics" / f"{target}.json").read_text())
     # Where the caller keeps his heads is nobody else's business: the table is committed.
-    told = {key: Path(value).name if key == "heads.path" else value for key, value in settings.items()}
-    return {"label": label, "set": told, "scores": scores, "seconds": round(time.monotonic() - start)}
+    told = {key: Path(value).name if key in PATH_KEYS else value for key, value in settings.items()}
+    return {"set": told, "scores": scores, "seconds": round(time.monotonic() - start)}
 
 
 def _copy_project(folder: Path) -> None:
@@ -115,10 +125,10 @@ def _apply(file: Path, settings: dict[str, object]) -> None:
         yaml.dump(params, stream)
 
 
-def _provenance() -> dict[str, str]:
+def _provenance(target: str) -> dict[str, str]:
     """The commit, and a hash of the code that decides the scores: the report says when it is no longer this code."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return {"commit": commit, "code": scoring_code_hash(ROOT)}
+    return {"commit": commit, "code": scoring_code_hash(ROOT, target)}
 
 
 if __name__ == "__main__":

@@ -130,32 +130,30 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def experiments_section(results: Mapping[str, Mapping], *, code: str) -> Section:
-    """The experiments' tables, and which of them were measured with other code than `code`."""
-    columns = (
-        Column("reconstruction", "mm", decimals=3), Column("retargeting", "mm", decimals=3), Column("identity leak", decimals=5),
-        Column("leak per number", decimals=5), Column("neutral leak", "mm", decimals=3), Column("code cycle", decimals=4),
-    )
-    keys = ("reconstruction_mm", "retargeting_mm", "identity_leak", "identity_leak_per_number", "neutral_leak_mm", "code_cycle")
-    tables = []
-    for name, result in results.items():
-        rows = tuple(Row(KIND_NAMES[kind], tuple(one[key] for key in keys), "", variant["label"])
-                     for variant in result["variants"] for kind, one in variant["scores"].items())
-        age = "" if result["code"] == code else f" Measured at {result['commit']}, with other code than this report's: `make experiment NAME={name}` measures anew."
-        tables.append(Table(result["title"], columns, rows, "model", f"{result['note']}{age}".strip()))
-    text = "" if tables else "No experiment has been run here. `make experiments` runs all, `make experiment NAME=cycle` one."
-    return Section(text, tuple(tables))
-
-
 def capture_section(metrics: Metrics, examples: Mapping[str, np.ndarray], *, text: str) -> Section:
-    """The network on test renders beside trivial answers, and its landmarks on some of them."""
+    """The network on test renders and in the simulated target domain beside trivial answers, on photographs with landmarks, and its landmarks on some."""
+    note = f"{metrics['images']} renders of people and expressions never trained on; vertices that move, posed on the mean head."
+    simulated = metrics["simulated"]
+    other = (f"{simulated['images']} renders of people and expressions never trained on, drawn with another lens, light and looks and taken by another camera: "
+             "what a network meets that leaves its training renders. They stand in for photographs, and unlike these have the truth.")
+    tables = [_capture_table("Capture on test renders", metrics, note), _capture_table("Capture in the simulated target domain", simulated, other)]
+    if metrics["real"].get("landmark_pct") is not None:
+        columns = (Column("landmarks", "% of eye distance", "low", 2), Column("mouth opening", "correlation", "high", 2),
+                   Column("lid opening", "correlation", "high", 2))
+        values = tuple(metrics["real"].get(key) for key in ("landmark_pct", "mouth_r", "lid_r"))
+        tables.append(Table("Capture on real faces", columns, (Row("capture network", values),), "method",
+                            f"{metrics['real']['faces']} faces with landmarks of files kept from training."))
+    figures = tuple(Figure(overlay_sheet(*(examples[prefix + key] for key in ("images", "predicted", "reference")), columns=6), caption, "Faces with dots")
+                    for prefix, caption in (("", "Landmarks on test renders."), ("simulated_", "Landmarks in the simulated target domain.")))
+    return Section(text, tuple(tables), figures)
+
+
+def _capture_table(title: str, metrics: Metrics, note: str) -> Table:
     names = {"ours": ("capture network", "own"), "neutral": ("neutral", "baseline"), "mean_expression": ("mean expression", "baseline"),
              "ridge_landmarks": ("ridge regression from the true landmarks", "baseline")}
     columns = (Column("vertex error", "mm", "low", 3), Column("landmarks", "% of eye distance", "low", 2))
     rows = tuple(Row(label, (metrics[key]["vertex_mm"], metrics[key].get("landmark_pct")), role) for key, (label, role) in names.items())
-    note = f"{metrics['images']} renders of people and expressions never trained on; vertices that move, posed on the mean head."
-    sheet = overlay_sheet(examples["images"], examples["predicted"], examples["reference"], columns=6)
-    return Section(text, (Table("Capture on test renders", columns, rows, "method", note),), (Figure(sheet, "Landmarks on test renders.", "Faces with dots"),))
+    return Table(title, columns, rows, "method", note)
 
 
 def benchmark_section(metrics: Metrics, examples: Mapping[str, np.ndarray], vertex_errors: Mapping[str, np.ndarray], topology: FaceTopology) -> Section:

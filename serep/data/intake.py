@@ -116,7 +116,7 @@ class _Intake:
             self._aside[name, f"looks like {self._names[alike[0]]}"] += 0
             return
         self._frames_seen.add(look, number)
-        if not self._faces(picture, name, 0, labels, compare=set()):
+        if not self._faces(picture, name, 0, labels):
             self._aside[name, "no face found"] += 0
 
     def _video(self, path: Path, name: str) -> None:
@@ -126,11 +126,10 @@ class _Intake:
         looked, found = 0, 0
         for frame, picture in _every(reader, step, settings.frames_per_video):
             look = edge_hash(picture)
-            alike = {self._names[one] for one in self._frames_seen.owners_near(look, settings.alike_share)} - {name}
-            for other in alike:
+            for other in {self._names[one] for one in self._frames_seen.owners_near(look, settings.alike_share)} - {name}:
                 self._groups.join(name, other)
             self._frames_seen.add(look, number)
-            looked, found = looked + 1, found + self._faces(picture, name, frame, labels.get(frame), compare={name, *alike})
+            looked, found = looked + 1, found + self._faces(picture, name, frame, labels.get(frame))
         if not found:
             self._aside[name, f"no face found in {looked} frames"] += 0
 
@@ -138,8 +137,8 @@ class _Intake:
         self._names.append(name)
         return len(self._names) - 1
 
-    def _faces(self, picture: np.ndarray, name: str, frame: int, labels: Labels | None, *, compare: set[str]) -> int:
-        """Keeps what is of use, and returns how many faces there are. Faces of the files in `compare` are not kept twice."""
+    def _faces(self, picture: np.ndarray, name: str, frame: int, labels: Labels | None) -> int:
+        """Keeps what is of use, and returns how many faces there are."""
         settings, faces = self._settings, self._placed(picture, labels)
         for square, landmarks, placed_by in faces[:settings.faces_per_picture]:
             sharpness = _sharpness(self._cut(picture, square, 1.0, SHARPNESS_PX))
@@ -150,7 +149,7 @@ class _Intake:
             elif sharpness < settings.least_sharpness:
                 self._aside[name, f"blurred: sharpness below {settings.least_sharpness:g}"] += 1
             else:
-                self._keep(picture, name, frame, square, landmarks, placed_by, sharpness, compare)
+                self._keep(picture, name, frame, square, landmarks, placed_by, sharpness)
         if len(faces) > settings.faces_per_picture:
             self._aside[name, f"more than {settings.faces_per_picture} faces"] += len(faces) - settings.faces_per_picture
         return len(faces)
@@ -169,12 +168,15 @@ class _Intake:
         return sorted(placed, key=lambda one: -one[0][2])
 
     def _keep(self, picture: np.ndarray, name: str, frame: int, square: np.ndarray, landmarks: np.ndarray | None, placed_by: str,
-              sharpness: float, compare: set[str]) -> None:
+              sharpness: float) -> None:
+        """A face that looks like another is not kept twice; where that one is of another file, both files stay on one side of the split."""
         look = edge_hash(self._cut(picture, square, LOOK_COVER, LOOK_PX))
-        near = [row for row in self._faces_seen.owners_near(look, self._settings.alike_share) if self._rows[row]["file"] in compare]
+        near = self._faces_seen.owners_near(look, self._settings.alike_share)
         if near:
-            self._rows[near[0]]["duplicates"] += 1
-            self._aside[name, "looks like another frame"] += 1
+            other = self._rows[near[0]]
+            self._groups.join(name, other["file"])
+            other["duplicates"] += 1
+            self._aside[name, "looks like another frame" if other["file"] == name else f"looks like a face of {other['file']}"] += 1
             return
         settings, half = self._settings, 0.5 * self._settings.cover * square[2]
         corner = square[:2] - half

@@ -20,9 +20,12 @@ from rich.logging import RichHandler
 from serep.config import Params, ParamsError, load_params
 from serep.training.tracking import Tracker, find_project_root, locked_hashes, stage_run
 
-# All that decides an experiment's scores; code that only stores and loads cannot change them.
-SCORING_STAGES = ("heads", "preprocess", "train_semantic", "score_semantic")
-SCORING_PACKAGES = ("serep/geometry/", "serep/faces/", "serep/data/preprocess.py", "serep/models/", "serep/training/", "serep/benchmark/")
+# All that decides an experiment's scores, by the stage that gives them; code that only stores and loads cannot change them.
+SEMANTIC_STAGES = ("heads", "preprocess", "train_semantic")
+SCORING_STAGES = {"score_semantic": (*SEMANTIC_STAGES, "score_semantic"),
+                  "score_capture": (*SEMANTIC_STAGES, "render", "render_simulated", "intake", "train_capture", "score_capture")}
+SCORING_PACKAGES = {"score_semantic": ("serep/geometry/", "serep/faces/", "serep/data/preprocess.py", "serep/models/", "serep/training/", "serep/benchmark/")}
+SCORING_PACKAGES["score_capture"] = (*SCORING_PACKAGES["score_semantic"], "serep/render/", "serep/synthesis/", "serep/data/intake.py", "serep/data/alike.py")
 
 
 @dataclass
@@ -79,10 +82,10 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     partial.rename(folder)
 
 
-def scoring_code_hash(root: Path) -> str:
-    """Of the source files that dvc.yaml names as the code of the stages up to the semantic scores."""
+def scoring_code_hash(root: Path, target: str) -> str:
+    """Of the source files that dvc.yaml names as the code of the stages up to `target`, which is one of SCORING_STAGES."""
     graph = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    files = {path for name in SCORING_STAGES for path in graph[name].get("do", graph[name])["deps"] if path.startswith(SCORING_PACKAGES)}
+    files = {path for name in SCORING_STAGES[target] for path in graph[name].get("do", graph[name])["deps"] if path.startswith(SCORING_PACKAGES[target])}
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path}\0{_without_docstrings(root / path)}".encode())

@@ -1,4 +1,4 @@
-"""DVC stage `render`: one part of the labelled images, shard by shard; a killed run goes on where it stopped."""
+"""DVC stages `render` and `render_simulated`: one part of the labelled images, shard by shard; a killed run goes on where it stopped."""
 import os
 import sys
 
@@ -13,14 +13,16 @@ from serep.synthesis.workers import Workers
 
 def main(part: str) -> None:
     with stage(f"render@{part}") as run:
-        params, paths, heads = run.params.render, run.params.paths, run.params.heads
+        params, paths, heads, simulated = run.params.render, run.params.paths, run.params.heads, run.params.simulated
+        is_simulated = part in simulated.parts
+        domain = simulated if is_simulated else params  # who draws whom, from which seed
         inputs = PartInputs(
             heads=run.input(paths.surfaces), semantic_model=run.input(paths.semantic_model(run.params.semantic.kind)),
             head_source=heads.source, head_path=run.input(heads.path), head_options=heads.reader_options())
         plan = PartPlan(
-            part=part, **params.parts[part].model_dump(), seed=params.seed, size_px=params.size_px, images_per_shard=params.images_per_shard,
-            people_per_shard=params.people_per_shard, codes=build(CodeMix, params.codes), backend=params.backend, fallback=params.fallback,
-            ranges=build(SceneRanges, params.ranges), inputs=run.inputs)
+            part=part, **domain.parts[part].model_dump(), seed=domain.seed, size_px=params.size_px, images_per_shard=params.images_per_shard,
+            people_per_shard=params.people_per_shard, codes=build(CodeMix, params.codes), backend=domain.backend, fallback=domain.fallback,
+            ranges=simulated.scene_ranges(params.ranges) if is_simulated else build(SceneRanges, params.ranges), inputs=run.inputs)
         workers = Workers(params.executor, worker_count(), os.environ.get("SEREP_DASK_ADDRESS") or params.dask_address)
         drawn = draw_part(plan, inputs, paths.part(part), workers=workers, store=params.store)
         run.write_metrics(paths.metric(f"render_{part}"), drawn.summary())

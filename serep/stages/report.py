@@ -4,14 +4,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from serep.benchmark.report import write_report
-from serep.benchmark.report_content import ReportContent
+from serep.benchmark.report_content import Finding, ReportContent
+from serep.benchmark.report_experiments import experiments_section
 from serep.benchmark.report_findings import mirrored_findings
 from serep.benchmark.report_sections import (
     KIND_NAMES,
     benchmark_section,
     capture_section,
     data_section,
-    experiments_section,
     semantic_section,
     training_section,
 )
@@ -19,7 +19,7 @@ from serep.data.heads import read_heads, read_quarantine
 from serep.data.shards import open_part
 from serep.models.semantic import SemanticModel
 from serep.stages._report_inputs import arrays, contact_images, curve, hashes, heads_in_motion, units_in_renders
-from serep.stages._stage import scoring_code_hash, stage, write_folder
+from serep.stages._stage import SCORING_STAGES, scoring_code_hash, stage, write_folder
 
 LIBRARIES = ("torch", "numpy", "scipy", "zarr", "pyarrow", "pyrender", "numba", "opencv-python-headless", "dvc", "mlflow", "prefect")
 
@@ -33,11 +33,11 @@ def main() -> None:
         metrics = {file.stem: json.loads(file.read_text()) for file in sorted(paths.metrics.glob("*.json"))}
         heads = read_heads(paths.surfaces)
         train = heads.select("train")
-        parts = {name: open_part(paths.part(name)) for name in params.render.parts}
-        used = sorted({part.description["renderer"]["renderer"] for part in parts.values()})
-        released, real_faces = params.semantic.kind, metrics["train_capture"]["real_faces"]
-        off = "" if real_faces and params.capture.training.loss_weights.domain else (
-            f"no face was found in {paths.real_images}/" if not real_faces else "its loss weight is 0")
+        parts = {name: open_part(paths.part(name)) for name in (*params.render.parts, *params.simulated.parts)}
+        used = sorted({parts[name].description["renderer"]["renderer"] for name in params.render.parts})
+        released, trained = params.semantic.kind, metrics["train_capture"]
+        is_real = trained["target_domain"] == "real"
+        stands_in = Finding("note", f"No face was found in {paths.real_images}/: a simulated target domain stands in for real faces", "capture")
         kinds = [kind for kind in dict.fromkeys((released, "displacement_pca")) if kind in params.semantic.kinds]
         models = {KIND_NAMES[kind]: SemanticModel.load(paths.semantic_model(kind)) for kind in kinds}
         content = ReportContent(
@@ -53,17 +53,18 @@ def main() -> None:
             semantic=semantic_section(metrics["score_semantic"], arrays(paths.semantic_scores / "examples.npz"), metrics["score_topology"], heads.topology,
                                       released=released),
             capture=capture_section(metrics["score_capture"], arrays(paths.capture_scores / "examples.npz"),
-                                    text=f"Real faces for the domain classifier: {real_faces}."),
+                                    text=f"Target domain of the training: {trained['target_faces']} {trained['target_domain']} faces, "
+                                         f"{trained['target_faces_with_landmarks']} of them with landmarks."),
             benchmark=benchmark_section(metrics["benchmark"], arrays(paths.benchmark / "examples.npz"), arrays(paths.benchmark / "vertex_errors.npz"),
                                         heads.topology),
             experiments=experiments_section({file.stem: json.loads(file.read_text()) for file in sorted((paths.metrics / "experiments").glob("*.json"))},
-                                            code=scoring_code_hash(run.root)),
+                                            codes={scored: scoring_code_hash(run.root, scored) for scored in SCORING_STAGES}),
             training=training_section({file.stem: curve(file) for file in sorted(paths.plots.glob("*.csv"))}),
             viewer=heads_in_motion(models, heads.select("test"), paths.benchmark, seed=params.semantic.scoring.seed,
                                    frames_per_expression=params.benchmark.frames_per_expression, fps=params.benchmark.fps),
-            findings=mirrored_findings(metrics["benchmark"]),
-            renderer_requested=params.render.backend, renderer_used=", ".join(used), adversarial_off=off,
-            quarantined=tuple(read_quarantine(paths.surfaces)),
+            renderer_requested=params.render.backend, renderer_used=", ".join(used),
+            adversarial_off="" if params.capture.training.loss_weights.domain else "its loss weight is 0",
+            findings=(*mirrored_findings(metrics["benchmark"]), *(() if is_real else (stands_in,))), quarantined=tuple(read_quarantine(paths.surfaces)),
             provenance=(*heads.provenance.items(), ("renderer", metrics[f"render_{next(iter(parts))}"]["renderer"])),
             versions=tuple((name, version(name)) for name in LIBRARIES),
             licences=(("heads", heads.provenance["licence"]), ("serep", "Apache-2.0")), data_hashes=hashes(run.root, paths.report),

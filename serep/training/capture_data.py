@@ -64,6 +64,17 @@ def jittered_crops(
     return images, places
 
 
+def plain_crops(faces: RealFaces, *, image_size: int, crop_scale: float) -> tuple[UInt8[np.ndarray, "N S S 3"], Float[np.ndarray, "N L 2"]]:
+    """Real faces in the middle of upright crops, and their landmarks as shares of the crop (NaN where not given)."""
+    stored = faces.images.shape[1]
+    transform = crop_transform(np.full(2, 0.5 * stored), stored / faces.cover * crop_scale, 0.0)
+    images = np.empty((len(faces.images), image_size, image_size, 3), np.uint8)
+    for place, image in enumerate(faces.images):
+        images[place] = sample_square(image, transform, image_size, border=cv2.BORDER_REPLICATE)
+    flat = to_crop(faces.landmarks.reshape(-1, 2).astype(np.float64), transform)
+    return images, flat.reshape(faces.landmarks.shape).astype(np.float32)
+
+
 def in_order(faces: RealFaces, landmark_ids: Int[np.ndarray, " L"]) -> RealFaces:
     """The faces with their landmarks in another order; NaN for those that were never asked of anybody."""
     place = {one: row for row, one in enumerate(faces.landmark_ids)}

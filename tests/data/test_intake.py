@@ -213,3 +213,18 @@ def test_real_footage(tmp_path, shared_data):
     counts = take_in(tmp_path / "in", tmp_path / "out", find=FINDERS["cascades"], cut=cut_square,
                      settings=IntakeSettings(**(vars(SETTINGS) | {"least_face_px": 40.0, "least_sharpness": 0.04})))
     assert counts["faces"] == 3 and counts["files"] == 3
+
+
+def test_a_face_of_one_picture_in_another_is_not_kept_twice_and_both_are_on_one_side(tmp_path):
+    """A montage: the pictures as wholes are unlike, and the portrait in it is the one that is there already."""
+    portrait, other = scene(41, (80, 60, 60)), scene(42, (80, 60, 50))
+    save(tmp_path / "in/a.png", portrait)
+    save(tmp_path / "in/montage.png", np.hstack([other, portrait]))
+    for seed in range(8):
+        save(tmp_path / f"in/other{seed}.png", scene(50 + seed, (60 + 4 * seed, 60, 40)))
+    _, rows, aside = run(tmp_path, test_share=0.5)
+    found = {row["file"]: row for row in rows if row["file"] in ("a.png", "montage.png")}
+    assert [row["file"] for row in rows].count("montage.png") == 1 and found["a.png"]["duplicates"] == 1
+    assert {"file": "montage.png", "faces": 1, "reason": "looks like a face of a.png"} in aside
+    assert found["a.png"]["split"] == found["montage.png"]["split"] and found["a.png"]["duplicate_group"] == found["montage.png"]["duplicate_group"]
+    assert {row["split"] for row in rows} == {"train", "test"}

@@ -15,6 +15,17 @@ variants:
   - {label: as it is, set: {}}
   - {label: coarse fit, set: {semantic.training.fit_tolerance: 0.3}}
 """
+CAPTURE_PLAN = """
+title: Small capture
+target: score_capture
+set: {simulated.landmark_error: 0.02, capture.training.steps: 10}
+seeds: {key: capture.training.seed, values: [0, 1]}
+table:
+  - {name: simulated domain, unit: mm, metric: simulated.ours.vertex_mm, decimals: 3}
+variants:
+  - {label: without, set: {capture.training.loss_weights.domain: 0.0, capture.training.loss_weights.real_landmarks: 0.0}}
+  - {label: with, set: {capture.training.loss_weights.domain: 0.1}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +67,19 @@ def test_the_report_shows_the_table_and_says_when_the_code_has_changed(ran):
         losses.write_text(losses.read_text() + addition)
         ran.run(sys.executable, "-m", "serep.stages.report")
         assert ("with other code" in (ran.root / "report" / "index.md").read_text()) is changes
+
+
+def test_variants_of_the_capture_network_over_seeds(ran):
+    (ran.root / "experiments" / "small_capture.yaml").write_text(CAPTURE_PLAN)
+    ran.run(sys.executable, "tools/experiment.py", "small_capture")
+    result = json.loads((ran.root / "metrics" / "experiments" / "small_capture.json").read_text())
+    assert [(one["label"], one["seed"]) for one in result["variants"]] == [("without", 0), ("without", 1), ("with", 0), ("with", 1)]
+    errors = [one["scores"]["simulated"]["ours"]["vertex_mm"] for one in result["variants"]]
+    assert len(set(errors)) == 4 and all(error > 0 for error in errors)
+    trained = [json.loads((ran.root / f"out/experiments/small_capture/{number:02d}/metrics/train_capture.json").read_text()) for number in (1, 4)]
+    assert all(one["target_domain"] == "simulated" and one["target_faces_with_landmarks"] == one["target_faces"] == 20 for one in trained)
+    ran.dvc("repro", "report")
+    assert 'Small capture: against "without"' in (ran.root / "report" / "index.md").read_text()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
