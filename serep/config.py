@@ -253,6 +253,7 @@ class CaptureLosses(Section):
     vertices: float = Field(ge=0)
     landmarks_3d: float = Field(ge=0)
     landmarks_2d: float = Field(ge=0)
+    heatmaps: float = Field(ge=0)
     openings: float = Field(ge=0)
     presence: float = Field(ge=0)
     domain: float = Field(ge=0)

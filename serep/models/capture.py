@@ -119,7 +119,7 @@ class CaptureStream:
             raise ValueError(f"frames per second must be positive, got {fps}")
         self._model, self._fps = model, float(fps)
         self._rig: Rig = model.rig if target is None else model.semantic.bind(target)
-        self._tracker = FaceTracker(model.engine, model.settings.tracking)
+        self._tracker = FaceTracker(model.engine, model.settings.tracking, model.landmark_ids)
         settings = model.settings
         self._code_filter, self._landmark_filter, self._pose_filter = (
             OneEuroFilter(one, self._fps) for one in (settings.code_smoothing, settings.landmark_smoothing, settings.pose_smoothing))

@@ -92,8 +92,8 @@ class LandmarkHead(nn.Module):
         super().__init__()
         self.heatmaps = nn.Conv2d(map_width, landmark_count, 1)
 
-    def forward(self, fine: Tensor) -> tuple[Tensor, Tensor]:
-        """Landmarks (B, L, 2) as shares of the crop's side, and the attention (B, L, cells) that made them."""
+    def forward(self, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Landmarks (B, L, 2) as shares of the crop's side, the attention (B, L, cells) that made them, and its logits (B, L, H, W)."""
         logits = _full(self.heatmaps(fine))
         height, width = logits.shape[-2:]
         attention = logits.flatten(2).softmax(dim=-1)
@@ -101,7 +101,25 @@ class LandmarkHead(nn.Module):
         columns = (torch.arange(width, device=logits.device, dtype=attention.dtype) + 0.5) / width
         cells = torch.stack([columns.repeat(height), rows.repeat_interleave(width)], dim=-1)
         positions = attention @ cells
-        return 0.5 + (positions - 0.5) * (1 + 2 * HEATMAP_MARGIN), attention
+        return 0.5 + (positions - 0.5) * (1 + 2 * HEATMAP_MARGIN), attention, logits
+
+
+def heatmap_loss(heatmaps: Tensor, places: Tensor) -> Tensor:
+    """(B, L) cross entropy between heat maps (B, L, H, W) and true places (B, L, 2; shares of the crop's side), shared among the four cells around each.
+
+    Positions alone teach slowly: any map with the right mean will do. Places outside of the map count at its edge.
+    """
+    height, width = heatmaps.shape[-2:]
+    cells = (0.5 + (places - 0.5) / (1 + 2 * HEATMAP_MARGIN)) * places.new_tensor([width, height]) - 0.5
+    cells = torch.minimum(cells.clamp(min=0), places.new_tensor([width - 1, height - 1]))
+    corner = torch.minimum(cells.floor(), places.new_tensor([width - 2, height - 2]))
+    along = cells - corner
+    first = (corner[..., 1] * width + corner[..., 0]).long()
+    x, y = along.unbind(-1)
+    logits = heatmaps.flatten(2)
+    at = logits.gather(2, torch.stack([first, first + 1, first + width, first + width + 1], dim=-1))
+    shares = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=-1)
+    return logits.logsumexp(dim=-1) - (at * shares).sum(dim=-1)
 
 
 class ExpressionHead(nn.Module):
@@ -165,6 +183,8 @@ class CaptureOutput:
     """(B,) logit that the crop shows a whole face."""
     features: Tensor
     """(B, C) the deep map's mean, which the domain classifier reads."""
+    heatmaps: Tensor
+    """(B, L, H, W) logits of where each landmark is."""
 
 
 class CaptureNetwork(nn.Module):
@@ -197,7 +217,7 @@ class CaptureNetwork(nn.Module):
     def forward(self, images: Tensor) -> CaptureOutput:
         """`images` (B, 3, S, S) sRGB in 0..1."""
         fine, deep = self.encoder(images)
-        landmarks, attention = self.landmark_head(fine)
+        landmarks, attention, heatmaps = self.landmark_head(fine)
         standardised = _full(self.expression_head(fine, deep, landmarks, attention))
         features = _full(deep).mean(dim=(2, 3))
-        return CaptureOutput(standardised * self.code_spread + self.code_mean, landmarks, self.presence_head(features).squeeze(1), features)
+        return CaptureOutput(standardised * self.code_spread + self.code_mean, landmarks, self.presence_head(features).squeeze(1), features, heatmaps)

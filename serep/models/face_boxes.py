@@ -1,7 +1,7 @@
 """Where the face is: squares found by OpenCV's Haar cascades, and square crops of pictures.
 
-One convention for all crops: the *landmark square* has the middle of the landmarks' bounding box as centre and its longer side as side; a crop is that
-square times the model's crop scale. A cascade's box is turned into the landmark square that such a box usually holds.
+One convention for all crops: the *landmark square* has the middle of the landmarks' bounding box as centre and its longer side as side, both in axes that are
+turned with the face; a crop is that square times the model's crop scale. A cascade's box is turned into the landmark square that such a box usually holds.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ FRONTAL = (Cascade("haarcascade_frontalface_default.xml", (0.0, 0.120), 0.539), 
 PROFILE = Cascade("haarcascade_profileface.xml", (-0.155, 0.145), 0.515)
 
 SEARCH_SIDES_PX = (320, 640)  # longest side of the picture that is searched, quick and thorough
+CORNER_IDS = ((33, 133), (362, 263), (61, 291))  # MediaPipe's: corners of the right eye, the left eye and the mouth
 SCALE_STEP, NEIGHBOURS, SMALLEST_BOX_PX = 1.1, 5, 28
 KNOWN_BOX_PX, KNOWN_SIDES = 64, (0.6, 1.6)  # a face of known size: to what its box is reduced, and how far the box found may differ
 LARGEST_STEP_PX, SAMPLE_STEP_PX = 2.0, 1.5  # px of the picture between samples of a crop: beyond the first, as many samples as the second asks are averaged
@@ -38,20 +39,38 @@ LARGEST_STEP_PX, SAMPLE_STEP_PX = 2.0, 1.5  # px of the picture between samples 
 
 @dataclass(frozen=True, eq=False)
 class FaceSquare:
-    """The square around a face's landmarks, in px of the picture."""
+    """The square around a face's landmarks, in px of the picture, turned with the face by `angle` (radians, from x towards y)."""
 
     centre: Float[np.ndarray, "2"]
     side: float
+    angle: float = 0.0
 
     def box(self, scale: float) -> Float[np.ndarray, "4"]:
-        """x0, y0, x1, y1 of the square times `scale`."""
+        """x0, y0, x1, y1 of the square times `scale`, as if it were not turned."""
         half = 0.5 * scale * self.side
         return np.concatenate([self.centre - half, self.centre + half])
 
 
-def landmark_square(landmarks: Float[np.ndarray, "L 2"]) -> FaceSquare:
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    return FaceSquare(0.5 * (low + high).astype(np.float64), float((high - low).max()))
+def upright_angle(landmarks: Float[np.ndarray, "L 2"], landmark_ids: Int[np.ndarray, " L"]) -> float:
+    """Angle (radians, from x towards y) by which a face is turned in the picture, from the line between its eyes and, across it, that from eyes to mouth.
+
+    One steadies the other: in profile the eyes lie behind one another. 0 where the landmarks (MediaPipe ids) lack the corners of eyes and mouth.
+    """
+    place = {int(one): row for row, one in enumerate(landmark_ids)}
+    if any(one not in place for ids in CORNER_IDS for one in ids):
+        return 0.0
+    right, left, mouth = (landmarks[[place[one] for one in ids]].mean(axis=0) for ids in CORNER_IDS)
+    down = mouth - 0.5 * (right + left)
+    across = left - right + np.array([down[1], -down[0]])
+    return float(np.arctan2(across[1], across[0]))
+
+
+def landmark_square(landmarks: Float[np.ndarray, "L 2"], angle: float = 0.0) -> FaceSquare:
+    """The square around landmarks whose sides are turned by `angle`."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = landmarks @ turn
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    return FaceSquare(turn @ (0.5 * (low + high).astype(np.float64)), float((high - low).max()), angle)
 
 
 def find_faces(picture: UInt8[np.ndarray, "H W 3"], *, thorough: bool) -> list[FaceSquare]:

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from serep.models.engine import Engine
-from serep.models.face_boxes import FaceSquare, crop_transform, distinct_squares, find_faces, find_faces_of_side, from_crop, landmark_square, sample_square
+from serep.models.face_boxes import (
+    FaceSquare,
+    crop_transform,
+    distinct_squares,
+    find_faces,
+    find_faces_of_side,
+    from_crop,
+    landmark_square,
+    sample_square,
+    upright_angle,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +29,7 @@ CANDIDATES = 3  # faces found by the cascades that the network is asked about, t
 VERIFY_EVERY, VERIFY_REACH = 25, 3.0  # frames between looks of the cascades around a followed face, and how far they look, in its squares
 DOUBTFUL = 0.95  # probability of a face below which they look at once
 DISAGREEMENT = 0.25  # of the square's side: cascades that place the face further off have seen another place
+SWEEP_SIDES, SWEEP_STEP, SWEEP_BATCH = (0.42, 0.28), 0.6, 32  # landmark squares over the picture's shorter side; between them, in squares; looked at together
 PLAUSIBLE_SIDES = (0.4, 1.8)  # landmark square as the network sees it, over the one that the crop was made for
 
 
@@ -44,31 +55,38 @@ class TrackingSettings:
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """What the network saw in one frame. Landmarks in px of the frame; `square` is the one whose crop was looked at."""
+    """What the network saw in one frame. Landmarks in px of the frame; `square` is the one whose crop was looked at, `angle` the face's own."""
 
     code: Float[np.ndarray, " Z"]
     landmarks: Float[np.ndarray, "L 2"]
     square: FaceSquare
     presence: float
+    angle: float = 0.0
+
+    @property
+    def face(self) -> FaceSquare:
+        """Where the face is."""
+        return landmark_square(self.landmarks, self.angle)
 
     def drift(self) -> float:
-        return Sighting.distance(landmark_square(self.landmarks), self.square)
+        return Sighting.distance(self.face, self.square)
 
     @staticmethod
     def distance(seen: FaceSquare, square: FaceSquare) -> float:
-        """Between two squares: of the centres as a share of the side, or the logarithm of the sizes, whichever is larger."""
-        return max(float(np.abs(seen.centre - square.centre).max()) / square.side, abs(float(np.log(seen.side / square.side))))
+        """Between two squares: of the centres as a share of the side, the logarithm of the sizes, or half the angle between them, whichever is largest."""
+        turned = abs(float(np.remainder(seen.angle - square.angle + np.pi, 2 * np.pi) - np.pi))
+        return max(float(np.abs(seen.centre - square.centre).max()) / square.side, abs(float(np.log(seen.side / square.side))), 0.5 * turned)
 
     def is_face(self, threshold: float) -> bool:
-        size = landmark_square(self.landmarks).side / self.square.side
+        size = self.face.side / self.square.side
         return self.presence >= threshold and PLAUSIBLE_SIDES[0] <= size <= PLAUSIBLE_SIDES[1]
 
 
 class FaceTracker:
     """Give it frames in order; it remembers where the face was."""
 
-    def __init__(self, engine: Engine, settings: TrackingSettings):
-        self._engine, self._settings = engine, settings
+    def __init__(self, engine: Engine, settings: TrackingSettings, landmark_ids: Int[np.ndarray, " L"]):
+        self._engine, self._settings, self._landmark_ids = engine, settings, landmark_ids
         self._square: FaceSquare | None = None
         self._lost = 0  # frames since the face was last seen
         self._presence = 1.0  # of the last sighting
@@ -98,7 +116,7 @@ class FaceTracker:
 
     def _seen(self, sighting: Sighting) -> Sighting:
         self._unverified = VERIFY_EVERY if self._lost else self._unverified + 1  # a face that comes back is checked at once
-        self._square, self._lost, self._presence = landmark_square(sighting.landmarks), 0, sighting.presence
+        self._square, self._lost, self._presence = sighting.face, 0, sighting.presence
         return sighting
 
     def _missed(self) -> None:
@@ -114,25 +132,37 @@ class FaceTracker:
         region = np.ascontiguousarray(frame[top:max(bottom, top + 1), left:max(right, left + 1)])
         if min(region.shape[:2]) < 2:
             return
-        nearby = [FaceSquare(np.add(square.centre, (left, top)), square.side) for square in find_faces_of_side(region, self._square.side)[:1]]
+        nearby = [FaceSquare(np.add(square.centre, (left, top)), square.side, self._square.angle) for square in find_faces_of_side(region, self._square.side)[:1]]
         if nearby and Sighting.distance(nearby[0], self._square) > DISAGREEMENT:
             here, there = self._look_closely([frame, frame], [self._square, nearby[0]])
             if there.is_face(self._settings.presence_threshold) and there.presence > here.presence:
-                self._square = landmark_square(there.landmarks)
+                self._square = there.face
 
     def _search(self, frame: UInt8[np.ndarray, "H W 3"], number: int) -> Sighting | None:
-        """The largest of the faces that the cascades find and the network confirms."""
-        squares = find_faces(frame, thorough=self._lost % self._settings.thorough_every == 0)[:CANDIDATES]
-        if not squares:
-            return None
-        faces = [look for look in self._look_closely([frame] * len(squares), squares) if look.is_face(self._settings.presence_threshold)]
+        """The largest of the faces that the cascades find and the network confirms; where there are none, every so often the network searches by itself."""
+        thorough = self._lost % self._settings.thorough_every == 0
+        squares = find_faces(frame, thorough=thorough)[:CANDIDATES]
+        faces = [look for look in self._look_closely([frame] * len(squares), squares) if look.is_face(self._settings.presence_threshold)] if squares else []
+        if not faces and thorough:
+            faces = self._sweep(frame)
         if not faces:
             return None
-        count = len(distinct_squares([landmark_square(face.landmarks) for face in faces]))
+        count = len(distinct_squares([one.face for one in faces]))
         if count > max(self.most_faces, 1):
             logger.warning("frame %d shows %d faces: the largest is captured. Cut the others off if it is not the one", number, count)
         self.most_faces = max(self.most_faces, count)
-        return max(faces, key=lambda face: landmark_square(face.landmarks).side)
+        return max(faces, key=lambda one: one.face.side)
+
+    def _sweep(self, frame: UInt8[np.ndarray, "H W 3"]) -> list[Sighting]:
+        """Faces that fill a good part of the picture and that no cascade knows, as profiles: squares all over it are shown to the network."""
+        squares = sweep_squares(*frame.shape[:2])
+        looks = [look for start in range(0, len(squares), SWEEP_BATCH)
+                 for look in self._look([frame] * len(squares[start:start + SWEEP_BATCH]), squares[start:start + SWEEP_BATCH])]
+        likely = sorted((look for look in looks if look.is_face(DOUBTFUL)), key=lambda one: -one.presence)[:CANDIDATES]
+        if not likely:
+            return []
+        closer = self._look_closely([frame] * len(likely), [_moved_square(one) for one in likely])
+        return [look for look in closer if look.is_face(DOUBTFUL)]
 
     def _look_closely(self, frames: np.ndarray | Sequence[np.ndarray], squares: list[FaceSquare]) -> list[Sighting]:
         """Looks, and looks again where the face is not in the middle of its crop."""
@@ -148,16 +178,25 @@ class FaceTracker:
 
     def _look(self, frames: np.ndarray | Sequence[np.ndarray], squares: list[FaceSquare]) -> list[Sighting]:
         size = self._engine.image_size
-        transforms = [crop_transform(square.centre, square.side * self._settings.crop_scale, 0.0) for square in squares]
+        transforms = [crop_transform(square.centre, square.side * self._settings.crop_scale, square.angle) for square in squares]
         seen = self._engine(np.stack([sample_square(frame, transform, size, border=cv2.BORDER_CONSTANT)
                                       for frame, transform in zip(frames, transforms, strict=True)]))
-        places = seen.landmarks.astype(np.float64)
-        return [Sighting(code, from_crop(points, transform), square, float(share))
-                for code, points, transform, square, share in zip(seen.codes, places, transforms, squares, seen.presence, strict=True)]
+        landmarks = [from_crop(points, transform) for points, transform in zip(seen.landmarks.astype(np.float64), transforms, strict=True)]
+        return [Sighting(code, points, square, float(share), upright_angle(points, self._landmark_ids))
+                for code, points, square, share in zip(seen.codes, landmarks, squares, seen.presence, strict=True)]
+
+
+def sweep_squares(height: int, width: int) -> list[FaceSquare]:
+    """Squares of SWEEP_SIDES all over a picture, so near to one another that any face of about these sizes lies well within the crop of one."""
+    squares = []
+    for share in SWEEP_SIDES:
+        side = share * min(height, width)
+        rows, columns = (np.linspace(0.5 * side, extent - 0.5 * side, 1 + int(np.ceil((extent - side) / (SWEEP_STEP * side)))) for extent in (height, width))
+        squares += [FaceSquare(np.array([x, y]), side) for y in rows for x in columns]
+    return squares
 
 
 def _moved_square(sighting: Sighting) -> FaceSquare:
     """The square around the landmarks; a step in size is bounded, so that one bad look cannot make a crop of nothing or of everything."""
-    seen = landmark_square(sighting.landmarks)
-    side = float(np.clip(seen.side, 0.6 * sighting.square.side, 1.6 * sighting.square.side))
-    return FaceSquare(seen.centre, side)
+    seen = sighting.face
+    return FaceSquare(seen.centre, float(np.clip(seen.side, 0.6 * sighting.square.side, 1.6 * sighting.square.side)), seen.angle)

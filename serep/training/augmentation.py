@@ -1,7 +1,7 @@
-"""From stored renders to training crops: a random crop around the face, a background, and what light, lenses and codecs do to pictures.
+"""From stored renders to training crops: a random crop around the upright face, a background, and what light, lenses and codecs do to pictures.
 
 One picture at a time in 8 bits with OpenCV: on a processor ten times as fast as the same steps in batched torch, which cost more than the network.
-Landmarks move exactly with the crop. No mirroring: expression codes have no mirror image.
+Landmarks move exactly with the crop. Where the head is symmetric, half of the pictures are mirrored.
 """
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
-from serep.models.face_boxes import crop_transform, landmark_square, sample_square, to_crop
+from serep.models.face_boxes import crop_transform, landmark_square, sample_square, to_crop, upright_angle
 from serep.training.backgrounds import random_background
 from serep.training.degradation import NoisePool, ToneRanges, degrade, draw_glasses, draw_occluder, eye_corners, relight
 
+MIRRORED_SHARE = 0.5
 POOL_SIZE = 256  # drawn backgrounds; each is seen turned and zoomed, so that no two are alike
-WIDE_SHARE, WIDE = 0.15, 3.0  # of crops that are this many times as far off: searches and quick motion start from such
+WIDE_SHARE, WIDE = 0.15, 3.0  # of crops that are this many times as far off, and as much turned: searches and quick motion start from such
 MISS_SHARES = (0.6, 0.25, 0.15)  # of crops without a whole face: beside the face, far too close, far too wide
 
 
@@ -27,7 +28,7 @@ class AugmentationRanges:
 
     scale_jitter: float  # standard deviation of the logarithm of the crop's size
     shift_jitter: float  # standard deviation of the crop's centre, in each axis
-    rotation_deg: float  # largest roll of the crop
+    rotation_deg: float  # largest roll of the face, which is set upright first
     colour: float  # standard deviation of the logarithm of each channel's gain
     saturation_min: float  # least share of the colours kept; above 1 they grow by up to 0.4 of what may be lost
     grey_share: float  # pictures without any colour
@@ -53,23 +54,30 @@ class CropBatch:
     """Shares of the crop's side, origin at its top-left corner (float32)."""
     present: Bool[np.ndarray, " B"]
     """Whether the crop shows a whole face; the landmarks of the others mean nothing."""
+    mirrored: Bool[np.ndarray, " B"]
+    """Whether left and right are exchanged."""
 
 
 class RenderAugmentation:
     """Draws training crops from renders. All randomness comes from `rng`: the same state and inputs give the same crops.
 
-    `crop_scale` is the crop's side over the side of the square around the landmarks. `backgrounds` are pictures of one's own.
+    `crop_scale` is the crop's side over the side of the square around the landmarks. `backgrounds` are pictures of one's own. `mirror` names for each
+    landmark the one that takes its place in a mirror; None mirrors nothing.
     """
 
     def __init__(self, ranges: AugmentationRanges, *, image_size: int, crop_scale: float, landmark_ids: np.ndarray,
-                 backgrounds: Sequence[np.ndarray], rng: np.random.Generator):
+                 backgrounds: Sequence[np.ndarray], rng: np.random.Generator, mirror: Int[np.ndarray, " L"] | None = None):
         self.ranges, self.image_size, self.crop_scale, self.rng = ranges, image_size, crop_scale, rng
         self._pool = [random_background(image_size, rng=rng) for _ in range(POOL_SIZE)]
         if len(backgrounds):
             own = [cv2.resize(picture, (image_size, image_size), interpolation=cv2.INTER_AREA) for picture in backgrounds]
             self._pool += own * -(-POOL_SIZE // len(own))  # as many of one's own as drawn ones, or more
         self._eyes = eye_corners(landmark_ids)
-        self._noise = NoisePool(image_size, rng=rng)
+        self._noise, self._landmark_ids, self._mirror = NoisePool(image_size, rng=rng), landmark_ids, mirror
+
+    @property
+    def mirrors(self) -> bool:
+        return self._mirror is not None
 
     def draw(self, layers: UInt8[np.ndarray, "B H W 4"], landmarks: Float[np.ndarray, "B L 2"]) -> CropBatch:
         """Random crops of renders, the mask as fourth channel; landmarks in px."""
@@ -77,15 +85,18 @@ class RenderAugmentation:
         images = np.empty((len(layers), size, size, 3), np.uint8)
         crop_landmarks = np.empty(landmarks.shape, np.float32)
         present = rng.random(len(layers)) >= ranges.negative_share
+        mirrored = rng.random(len(layers)) < MIRRORED_SHARE if self._mirror is not None else np.zeros(len(layers), bool)
         previous = None
-        for row, (layer, points) in enumerate(zip(layers, landmarks, strict=True)):
+        for row in range(len(layers)):
+            layer, points = self._mirror_image(layers[row], landmarks[row]) if mirrored[row] else (layers[row], landmarks[row])
             wide = WIDE if rng.random() < WIDE_SHARE else 1.0
             shift, zoom = wide * ranges.shift_jitter * rng.standard_normal(2), np.exp(wide * ranges.scale_jitter * rng.standard_normal())
             if not present[row]:
                 shift, zoom = self._miss()
-            square = landmark_square(points)
+            square = landmark_square(points, upright_angle(points, self._landmark_ids))
             side = square.side * self.crop_scale
-            transform = crop_transform(square.centre + shift * side, side * zoom, np.radians(rng.uniform(-ranges.rotation_deg, ranges.rotation_deg)))
+            turn = np.radians(wide * rng.uniform(-ranges.rotation_deg, ranges.rotation_deg))
+            transform = crop_transform(square.centre + shift * side, side * zoom, square.angle + turn)
             places = to_crop(points, transform)
             picture = self._composite(layer, transform, previous)
             if rng.random() < ranges.occluder_share:
@@ -96,17 +107,20 @@ class RenderAugmentation:
             images[row] = degrade(picture, ranges.blur_share, ranges.noise, ranges.jpeg_share, self._noise, rng=rng)
             crop_landmarks[row] = places
             previous = picture
-        return CropBatch(images, crop_landmarks, present)
+        return CropBatch(images, crop_landmarks, present, mirrored)
 
     def plain(self, layers: UInt8[np.ndarray, "B H W 4"], landmarks: Float[np.ndarray, "B L 2"]) -> CropBatch:
         """Centred, upright crops on random backgrounds, nothing else changed: for validation."""
         images, places = [], []
         for layer, points in zip(layers, landmarks, strict=True):
-            square = landmark_square(points)
-            transform = crop_transform(square.centre, square.side * self.crop_scale, 0.0)
+            square = landmark_square(points, upright_angle(points, self._landmark_ids))
+            transform = crop_transform(square.centre, square.side * self.crop_scale, square.angle)
             images.append(self._composite(layer, transform, None))
             places.append(to_crop(points, transform))
-        return CropBatch(np.stack(images), np.stack(places).astype(np.float32), np.ones(len(layers), bool))
+        return CropBatch(np.stack(images), np.stack(places).astype(np.float32), np.ones(len(layers), bool), np.zeros(len(layers), bool))
+
+    def _mirror_image(self, layer: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ascontiguousarray(layer[:, ::-1]), (points * [-1, 1] + [layer.shape[1], 0])[self._mirror]
 
     def _miss(self) -> tuple[np.ndarray, float]:
         """Shift and scale of a crop that misses the face: beside it, or much too close or wide."""

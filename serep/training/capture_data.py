@@ -8,12 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from scipy.spatial import cKDTree
 
 from serep.data.real_faces import RealFaces
 from serep.data.render_dataset import RenderDataset
-from serep.models.face_boxes import crop_transform, sample_square, to_crop
+from serep.faces.mirror import ACROSS
+from serep.faces.topology import FaceTopology
+from serep.models.face_boxes import crop_transform, sample_square, to_crop, upright_angle
+from serep.models.semantic import SemanticModel
 from serep.training.augmentation import AugmentationRanges
 
+POSE_BATCH = 64  # meshes that are posed at once
+LANDMARK_ASYMMETRY = 2.0  # mm between a landmark's mirror image and its partner; MediaPipe's were placed on each side for itself
 OPENING_BINS, RAREST = 10, 4.0  # bins of an opening's range; a render is drawn at most this many times as often as the mean
 
 
@@ -48,16 +54,36 @@ def sampling_shares(openings: Float[np.ndarray, "N D"], balance: float) -> Float
     return shares / shares.mean()
 
 
+def mirrored_landmarks(topology: FaceTopology) -> Int[np.ndarray, " L"] | None:
+    """For each landmark the one at its mirror image; None where the head is not symmetric, or its landmarks are not."""
+    if topology.mirror is None:
+        return None
+    places = topology.landmarks(topology.template)
+    distance, partner = cKDTree(places).query(places * ACROSS)
+    symmetric = distance.max() <= LANDMARK_ASYMMETRY and np.array_equal(partner[partner], np.arange(len(partner)))
+    return partner if symmetric else None
+
+
+def mirrored_codes(semantic: SemanticModel, codes: Float[np.ndarray, "N Z"]) -> Float[np.ndarray, "N Z"]:
+    """Codes of the mirror images of the expressions that these codes mean on the mean head. The topology must have a mirror."""
+    rig, mirrored = semantic.bind(semantic.mean_neutral), np.empty_like(codes)
+    for start in range(0, len(codes), POSE_BATCH):
+        posed = rig.pose(codes[start:start + POSE_BATCH])
+        mirrored[start:start + POSE_BATCH] = semantic.encode(semantic.mean_neutral, posed[:, semantic.topology.mirror] * ACROSS.astype(posed.dtype))
+    return mirrored
+
+
 def jittered_crops(
     faces: RealFaces, rows: Int[np.ndarray, " n"], *, image_size: int, crop_scale: float, ranges: AugmentationRanges, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "n S S 3"], Float[np.ndarray, "n L 2"]]:
-    """Real faces moved, scaled and turned as renders are, and their landmarks as shares of the crop (NaN where not given)."""
+    """Real faces moved, scaled and turned as renders are, and their landmarks as shares of the crop (NaN where not given, and the face then not set upright)."""
     images, places = np.empty((len(rows), image_size, image_size, 3), np.uint8), np.empty((len(rows), faces.landmarks.shape[1], 2), np.float32)
     stored = faces.images.shape[1]
     side = stored / faces.cover * crop_scale
     for place, row in enumerate(rows):
         centre = 0.5 * stored + ranges.shift_jitter * side * rng.standard_normal(2)
-        angle = np.radians(rng.uniform(-ranges.rotation_deg, ranges.rotation_deg))
+        tilt = upright_angle(faces.landmarks[row].astype(np.float64), np.array(faces.landmark_ids))
+        angle = np.radians(rng.uniform(-ranges.rotation_deg, ranges.rotation_deg)) + (tilt if np.isfinite(tilt) else 0.0)
         transform = crop_transform(centre, side * np.exp(ranges.scale_jitter * rng.standard_normal()), angle)
         images[place] = sample_square(faces.images[row], transform, image_size, border=cv2.BORDER_REPLICATE)
         places[place] = to_crop(faces.landmarks[row].astype(np.float64), transform)

@@ -13,17 +13,17 @@ from torch.nn import functional
 
 from serep.data.real_faces import RealFaces
 from serep.models.capture import CaptureModel, CaptureSettings
-from serep.models.capture_network import CaptureNetwork, CaptureOutput, reversal_strength
+from serep.models.capture_network import CaptureNetwork, CaptureOutput, heatmap_loss, reversal_strength
 from serep.models.engine import images_to_network
 from serep.models.semantic import SemanticModel
 from serep.training.augmentation import AugmentationRanges, RenderAugmentation
-from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, sampling_shares
+from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, mirrored_codes, mirrored_landmarks, sampling_shares
 from serep.training.degradation import NoisePool, degrade, relight
 from serep.training.loop import fit
 
 __all__ = ["LOSSES", "CaptureTask", "LabelledRenders", "PosedRig", "RealFaces", "train_capture"]
 
-LOSSES = ("code", "vertices", "landmarks_3d", "landmarks_2d", "openings", "presence", "domain", "real_landmarks")
+LOSSES = ("code", "vertices", "landmarks_3d", "landmarks_2d", "heatmaps", "openings", "presence", "domain", "real_landmarks")
 # Upper and lower points of lids and inner lips (MediaPipe ids): what is between them is small in mm and all that people look at.
 OPENINGS = ((159, 145), (160, 144), (158, 153), (386, 374), (387, 373), (385, 380), (13, 14), (82, 87), (312, 317))
 LEAST_SPREAD = 1e-3  # share of the mean spread below which a code number counts as constant; keeps standardising finite
@@ -96,6 +96,7 @@ class CaptureTask:
         self._upper, self._lower = (torch.from_numpy(semantic.topology.landmark_rows(ends).astype(np.int64)) for ends in zip(*OPENINGS, strict=True))
         self._shares = sampling_shares(self._train_openings(), balance)
         self._order = np.zeros(0, np.int64)
+        self._mirrored_codes = mirrored_codes(semantic, train.codes) if augmentation.mirrors else train.codes
 
     def losses(self, progress: float) -> dict[str, Tensor]:
         rows = self._next_rows()
@@ -108,7 +109,8 @@ class CaptureTask:
             output = self.module(images)
         present = torch.from_numpy(batch.present).to(self._device)
         count = len(rows)
-        landmarks, codes = (torch.from_numpy(one).to(self._device) for one in (batch.landmarks, self._train.codes[rows]))
+        codes = np.where(batch.mirrored[:, None], self._mirrored_codes[rows], self._train.codes[rows])
+        landmarks, codes = (torch.from_numpy(one).to(self._device) for one in (batch.landmarks, codes))
         terms = self._label_losses(output, present, landmarks, codes)
         terms["presence"] = functional.binary_cross_entropy_with_logits(output.presence[:count], present.float())
         if "real_landmarks" in self._real_terms:
@@ -138,6 +140,7 @@ class CaptureTask:
             "vertices": (vertices - reference_vertices).norm(dim=-1).mean(),
             "landmarks_3d": (landmarks_3d - reference_landmarks).norm(dim=-1).mean(),
             "landmarks_2d": (missed * inside).sum() / inside.sum().clamp(min=1),
+            "heatmaps": (heatmap_loss(output.heatmaps[:count][present], wanted) * inside).sum() / inside.sum().clamp(min=1),
             "openings": gaps.norm(dim=-1).mean() + functional.smooth_l1_loss(gaps_2d, torch.zeros_like(gaps_2d)),
         }
 
@@ -239,7 +242,7 @@ def train_capture(
     network = CaptureNetwork(encoder=encoder, image_size=image_size, code_size=semantic.code_size, landmark_count=len(landmark_ids),
                              local_width=local_width, hidden_width=hidden_width).to(device, memory_format=torch.channels_last)
     draw = RenderAugmentation(augmentation, image_size=image_size, crop_scale=settings.tracking.crop_scale, landmark_ids=landmark_ids,
-                              backgrounds=backgrounds, rng=rng)
+                              backgrounds=backgrounds, rng=rng, mirror=mirrored_landmarks(semantic.topology))
     task = CaptureTask(network, semantic, train, validation, augmentation=draw, weights=loss_weights, batch_size=batch_size, real=real,
                        real_share=real_share, balance=balance, mixed_precision=mixed_precision, device=device, rng=rng)
     curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from serep.models.capture_network import ENCODERS, CaptureNetwork, DomainClassifier, LandmarkHead, gradient_reversal, reversal_strength
+from serep.models.capture_network import ENCODERS, CaptureNetwork, DomainClassifier, LandmarkHead, gradient_reversal, heatmap_loss, reversal_strength
 
 
 def tiny(code_size=5, landmark_count=7, image_size=32):
@@ -58,10 +58,33 @@ def test_landmark_is_the_mean_position_of_its_heat_map():
     head.heatmaps = torch.nn.Identity()
     fine = torch.full((1, 1, 8, 8), -1e4)
     fine[0, 0, 2, 5] = fine[0, 0, 2, 6] = 0.0  # two cells beside one another
-    landmarks, attention = head(fine)
+    landmarks, attention, heatmaps = head(fine)
     expected = torch.tensor([0.5 + (6.0 / 8 - 0.5) * 1.25, 0.5 + (2.5 / 8 - 0.5) * 1.25])
     torch.testing.assert_close(landmarks[0, 0], expected)
     torch.testing.assert_close(attention.sum(dim=-1), torch.ones(1, 1))
+    assert torch.equal(heatmaps, fine)
+
+
+def test_heat_map_loss_is_least_where_the_mean_position_is_the_true_one():
+    torch.manual_seed(0)
+    head, places = LandmarkHead(map_width=1, landmark_count=2), torch.rand(3, 2, 2) * 0.9 + 0.05
+    head.heatmaps = torch.nn.Identity()
+    maps = torch.zeros(3, 2, 8, 6, requires_grad=True)  # maps need not be square
+    optimiser, first = torch.optim.Adam([maps], lr=0.3), float(heatmap_loss(maps, places).mean().detach())
+    assert first == pytest.approx(math.log(48), rel=1e-5)
+    for _ in range(300):
+        optimiser.zero_grad()
+        loss = heatmap_loss(maps, places)
+        loss.mean().backward()
+        optimiser.step()
+    assert loss.shape == (3, 2) and float(loss.mean().detach()) < 1.4  # what is left is the entropy of four cells, at most log 4
+    torch.testing.assert_close(head(maps.detach())[0], places, atol=2e-3, rtol=0)
+
+
+def test_places_outside_of_the_heat_map_count_at_its_edge():
+    maps = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    edge, beyond = torch.tensor([[[1.3, 0.4], [0.4, -0.4]]]), torch.tensor([[[7.0, 0.4], [0.4, -9.0]]])
+    torch.testing.assert_close(heatmap_loss(maps, edge), heatmap_loss(maps, beyond))
 
 
 def test_gradient_reversal_is_the_identity_forward_and_turns_the_gradient():

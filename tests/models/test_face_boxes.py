@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from serep.data.images import read_image
 from serep.models import face_boxes
-from serep.models.face_boxes import FaceSquare, crop_transform, find_faces, find_faces_of_side, from_crop, landmark_square, sample_square, to_crop
+from serep.models.face_boxes import FaceSquare, crop_transform, find_faces, find_faces_of_side, from_crop, landmark_square, sample_square, to_crop, upright_angle
 
 
 @given(st.floats(-3, 3), st.floats(5, 500), st.floats(-200, 200), st.floats(-200, 200))
@@ -50,6 +50,24 @@ def test_landmark_square_takes_the_longer_side():
     assert square.centre.tolist() == [30.0, 25.0]
     assert square.side == 40.0
     assert square.box(1.5).tolist() == [0.0, -5.0, 60.0, 55.0]
+
+
+@pytest.mark.parametrize("angle", [-2.0, -0.4, 0.0, 0.3, 1.2])
+def test_a_turned_face_has_the_same_square_turned(topology, angle):
+    points = topology.landmarks(topology.template)[:, :2] * [1, -1]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    still, found = landmark_square(points, upright_angle(points, topology.landmark_ids)), upright_angle(points @ turn.T, topology.landmark_ids)
+    assert abs(still.angle) < 0.02
+    assert found == pytest.approx(still.angle + angle)
+    square = landmark_square(points @ turn.T, found)
+    np.testing.assert_allclose(square.centre, turn @ still.centre, atol=1e-9)
+    assert square.side == pytest.approx(still.side) and square.angle == found
+
+
+def test_profiles_and_landmarks_without_corners_are_upright(topology):
+    profile = topology.landmarks(topology.template)[:, [2, 1]] * [1, -1]  # seen from the side: both eyes at one place
+    assert abs(upright_angle(profile, topology.landmark_ids)) < np.radians(25)
+    assert upright_angle(profile, topology.landmark_ids + 1000) == 0.0
 
 
 def test_nothing_is_found_where_nothing_is(rng):

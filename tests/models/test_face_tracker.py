@@ -6,7 +6,7 @@ from serep.models import face_tracker
 from serep.models.capture_network import CaptureNetwork
 from serep.models.engine import TorchEngine
 from serep.models.face_boxes import FaceSquare
-from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings
+from serep.models.face_tracker import SWEEP_SIDES, FaceTracker, Sighting, TrackingSettings, sweep_squares
 
 SETTINGS = TrackingSettings(crop_scale=1.5, batch_frames=4, recentre_beyond=0.1, presence_threshold=0.5, patience_frames=3, thorough_every=4)
 FRAME = np.zeros((120, 160, 3), np.uint8)
@@ -21,7 +21,7 @@ def sighting(x, y, side, presence=0.99, square=None):
 def tracker():
     torch.manual_seed(0)
     network = CaptureNetwork(encoder="residual_tiny", image_size=32, code_size=2, landmark_count=2, local_width=4, hidden_width=8).eval()
-    return FaceTracker(TorchEngine(network), SETTINGS)
+    return FaceTracker(TorchEngine(network), SETTINGS, np.array([13, 14]))
 
 
 def test_drift_is_the_larger_of_move_and_growth():
@@ -29,6 +29,8 @@ def test_drift_is_the_larger_of_move_and_growth():
     assert sighting(50, 50, 40, square=square).drift() == 0.0
     assert sighting(54, 48, 40, square=square).drift() == pytest.approx(0.1)
     assert sighting(50, 50, 80, square=square).drift() == pytest.approx(np.log(2))
+    turned = FaceSquare(square.centre, square.side, np.pi - 0.1)
+    assert Sighting.distance(turned, FaceSquare(square.centre, square.side, -np.pi + 0.1)) == pytest.approx(0.1)  # half of 0.2, across the turn
 
 
 def test_a_face_must_be_seen_and_have_the_size_of_one():
@@ -88,3 +90,31 @@ def test_the_largest_of_several_faces_is_followed_and_that_is_said(tracker, monk
     assert tracker._square.side == max(square.side for square in squares) and tracker.most_faces == count
     assert [record.message for record in caplog.records] == ([f"frame 0 shows {count} faces: the largest is captured. "
                                                               "Cut the others off if it is not the one"] if count > 1 else [])
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (720, 1280), (1280, 720)])
+def test_a_sweep_leaves_out_no_place(height, width):
+    squares = sweep_squares(height, width)
+    assert len(squares) < 100
+    for share in SWEEP_SIDES:
+        side = share * min(height, width)
+        centres = np.array([square.centre for square in squares if square.side == side])
+        y, x = np.mgrid[0.5 * side:height - 0.5 * side:16j, 0.5 * side:width - 0.5 * side:16j]
+        away = np.abs(np.stack([x, y], axis=-1).reshape(-1, 1, 2) - centres).max(axis=2).min(axis=1)
+        assert away.max() <= 0.301 * side
+
+
+def test_faces_that_no_cascade_knows_are_found_by_the_network_every_so_often(tracker, monkeypatch):
+    looks = []
+
+    def look(frames, squares):
+        looks.append(len(squares))
+        return [sighting(90, 70, 40, presence=0.97 if np.abs(square.centre - [90, 70]).max() < 20 and square.side < 45 else 0.1, square=square)
+                for square in squares]
+
+    monkeypatch.setattr(face_tracker, "find_faces", lambda picture, *, thorough: [])
+    monkeypatch.setattr(tracker, "_look", look)
+    tracker._lost = 1
+    assert tracker.follow([FRAME, FRAME, FRAME]) == [None] * 3 and not looks  # not in every frame
+    seen = tracker.follow([FRAME])
+    assert seen[0].face.centre.tolist() == [90.0, 70.0] and sum(looks) >= len(sweep_squares(*FRAME.shape[:2]))

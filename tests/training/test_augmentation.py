@@ -70,6 +70,44 @@ def test_plain_crops_are_centred_and_bare(rng):
     assert batch.present.all()
 
 
+def face_points(turned_deg):
+    """A face of six landmarks in px, turned about its middle: corners of eyes (33, 133, 263, 362) and mouth (61, 291)."""
+    angle = np.radians(turned_deg)
+    points = np.array([[50, 50], [60, 50], [80, 50], [70, 50], [56, 80], [74, 80]], float)[[0, 4, 1, 2, 5, 3]] - [65, 65]
+    return (points @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + [65, 65]).astype(np.float32)
+
+
+FACE_IDS = np.array([33, 61, 133, 263, 291, 362])
+
+
+def test_faces_are_set_upright(rng):
+    points = np.stack([face_points(angle) for angle in (-35, 0, 20)])
+    draw = RenderAugmentation(NOTHING, image_size=SIZE, crop_scale=1.5, landmark_ids=FACE_IDS, backgrounds=[], rng=rng)
+    layers = np.zeros((3, 130, 130, 4), np.uint8)
+    for batch in (draw.plain(layers, points), draw.draw(layers, points)):
+        np.testing.assert_allclose(batch.landmarks, batch.landmarks[[1, 1, 1]], atol=1e-4)
+        np.testing.assert_allclose(batch.landmarks[0, 0, 1], batch.landmarks[0, 3, 1], atol=1e-4)
+
+
+def test_mirrored_crops_show_the_mirror_image(rng):
+    points = np.repeat(face_points(0)[None], 24, axis=0)
+    points[:, 0] -= 3  # the right eye is larger
+    layers = np.zeros((24, 130, 130, 4), np.uint8)
+    layers[:, :, :60, :] = 255  # white on the right eye's side
+    partner = np.array([3, 4, 5, 0, 1, 2])
+    assert FACE_IDS[partner].tolist() == [263, 291, 362, 33, 61, 133]
+    draw = RenderAugmentation(NOTHING, image_size=SIZE, crop_scale=1.5, landmark_ids=FACE_IDS, backgrounds=[np.zeros((9, 9, 3), np.uint8)], rng=rng,
+                              mirror=partner)
+    draw._pool = draw._pool[-1:]
+    batch = draw.draw(layers, points)
+    assert 4 < batch.mirrored.sum() < 20 and not augmentation(NOTHING, rng).draw(*dots(rng)).mirrored.any()
+    left, right = batch.images[:, :, :10].mean(axis=(1, 2, 3)), batch.images[:, :, -10:].mean(axis=(1, 2, 3))
+    assert (left[~batch.mirrored] > 200).all() and (right[batch.mirrored] > 200).all() and (left[batch.mirrored] < 50).all()
+    plain, mirrored = batch.landmarks[~batch.mirrored][0], batch.landmarks[batch.mirrored][0]
+    np.testing.assert_allclose(mirrored, (plain * [-1, 1] + [1, 0])[partner], atol=0.01)  # landmark 33 is on the left of the picture in both
+    assert mirrored[0, 0] < 0.5 and plain[0, 0] < 0.5
+
+
 def test_background_fills_exactly_what_the_mask_leaves(rng):
     layers, places = dots(rng, count=3)
     layers[...] = 0

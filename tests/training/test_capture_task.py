@@ -12,7 +12,7 @@ from serep.models.face_tracker import TrackingSettings
 from serep.models.semantic import DisplacementPca
 from serep.models.smoothing import OneEuro
 from serep.training.augmentation import AugmentationRanges, RenderAugmentation
-from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, sampling_shares
+from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, mirrored_codes, mirrored_landmarks, sampling_shares
 from serep.training.capture_task import LOSSES, CaptureTask, PosedRig, has_bfloat16, train_capture
 
 SIZE, CODE_SIZE = 32, 2
@@ -20,7 +20,8 @@ RANGES = AugmentationRanges(
     scale_jitter=0.05, shift_jitter=0.02, rotation_deg=5.0, colour=0.0, saturation_min=1.0, grey_share=0.0, contrast=0.0, shading_share=0.0,
     blur_share=0.0, noise=0.0, jpeg_share=0.0, occluder_share=0.0, glasses_share=0.0, negative_share=0.1, shuffled_background_share=0.0,
 )
-WEIGHTS = {"code": 1.0, "vertices": 1.0, "landmarks_3d": 1.0, "landmarks_2d": 0.5, "openings": 0.5, "presence": 0.5, "domain": 0.3, "real_landmarks": 0.5}
+WEIGHTS = {"code": 1.0, "vertices": 1.0, "landmarks_3d": 1.0, "landmarks_2d": 0.5, "heatmaps": 0.1, "openings": 0.5,
+           "presence": 0.5, "domain": 0.3, "real_landmarks": 0.5}
 ONE_EURO = OneEuro(min_cutoff=2.0, beta=0.5, speed_cutoff=1.0)
 TRACKING = TrackingSettings(crop_scale=1.5, batch_frames=4, recentre_beyond=0.1, presence_threshold=0.5, patience_frames=5, thorough_every=5)
 SETTINGS = CaptureSettings(TRACKING, 50.0, ONE_EURO, ONE_EURO, ONE_EURO)
@@ -99,7 +100,7 @@ def test_true_answers_cost_nothing(semantic, renders):
     output = task.module(torch.rand(8, 3, SIZE, SIZE))
     exact = dataclasses.replace(output, codes=codes, landmarks=landmarks)
     terms = task._label_losses(exact, torch.ones(8, dtype=torch.bool), landmarks, codes)
-    assert all(float(value) == pytest.approx(0.0, abs=1e-6) for value in terms.values())
+    assert all(float(value) == pytest.approx(0.0, abs=1e-6) for name, value in terms.items() if name != "heatmaps")  # these have a floor of their own
     # what a crop without a face says about landmarks and codes does not count
     wrong = dataclasses.replace(exact, codes=codes.clone().index_fill_(0, torch.tensor([3]), 9.0))
     present = torch.arange(8) != 3
@@ -167,6 +168,16 @@ def test_jittered_crops_take_their_landmarks_along(semantic, renders):
     again = jittered_crops(faces, rows, image_size=64, crop_scale=1.5, ranges=wide, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(again[0], images)
     assert np.abs(places.mean(axis=1) - 0.5).max() > 0.02
+
+
+def test_mirrored_landmarks_and_codes(semantic, topology, renders):
+    partner = mirrored_landmarks(topology)
+    names = dict(zip(topology.landmark_ids.tolist(), topology.landmark_ids[partner].tolist(), strict=True))
+    assert all(names[right] == left and names[left] == right for right, left in ((33, 263), (133, 362), (159, 386), (61, 291))) and names[13] == 13
+    assert mirrored_landmarks(dataclasses.replace(topology, mirror=None)) is None
+    again = semantic.encode(semantic.mean_neutral, semantic.bind(semantic.mean_neutral).pose(renders.codes))
+    np.testing.assert_allclose(mirrored_codes(semantic, renders.codes), again * [1, -1], rtol=1e-3, atol=1.0)  # down stays down, to one side becomes to the other
+    assert np.abs(again).mean() > 50
 
 
 def test_landmarks_come_in_the_model_s_order(semantic, renders):
