@@ -45,12 +45,13 @@ def store_root(root: Path) -> Path:
     """The folder that holds the store of the project at `root`.
 
     `dvc exp run --temp` and `--queue` work in a throw-away copy below the project's .dvc/tmp/exps, where DVC_ROOT still names the project.
-    A DVC_ROOT that does not enclose `root` belongs to some other project and is ignored.
+    A DVC_ROOT that does not enclose `root` belongs to some other project and is ignored; a folder in a project's .dvc/tmp is a copy of it anyway.
     """
     enclosing = os.environ.get("DVC_ROOT")
     if enclosing and root.resolve().is_relative_to(Path(enclosing).resolve()):
         return Path(enclosing).resolve()
-    return root.resolve()
+    outer = next((folder.parents[1] for folder in root.resolve().parents if folder.parts[-2:] == (".dvc", "tmp")), None)
+    return outer or root.resolve()
 
 
 def tracking_uri(root: Path) -> str:
@@ -218,8 +219,11 @@ def released_files(client: Any, name: str, version: int, root: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    # By its place, because a `models:/` address would be looked up in whatever registry MLflow's global settings name.
-    source = client.get_model_version_download_uri(name, str(version))
+    try:
+        # By its place, because a `models:/` address would be looked up in whatever registry MLflow's global settings name.
+        source = client.get_model_version_download_uri(name, str(version))
+    except MlflowException as error:
+        raise FileNotFoundError(f"model {name!r} has no version {version}, it was deleted. {HOW_TO_RELEASE}") from error
     try:
         files = Path(download_artifacts(f"{source}/artifacts", tracking_uri=tracking_uri(root)))
     except (MlflowException, OSError) as error:
