@@ -192,6 +192,12 @@ def valid_key(name: str) -> str:
 
 def model_folder(uri: str, *, root: Path) -> Path:
     """Local folder with the model files of a released model, `models:/<name>@<alias>` or `models:/<name>/<version>`."""
+    client, name, version = find_version(uri, root=root)
+    return released_files(client, name, version, root)
+
+
+def find_version(uri: str, *, root: Path) -> tuple[Any, str, int]:
+    """MLflow client, name and number of a released model; FileNotFoundError naming what there is instead."""
     parts = MODEL_URI.fullmatch(uri)
     if parts is None:
         raise ValueError(f"{uri!r} names no released model. Write models:/serep-capture@champion or models:/serep-capture/3")
@@ -211,7 +217,7 @@ def model_folder(uri: str, *, root: Path) -> Path:
         raise FileNotFoundError(f"model {name!r} has no alias {parts['alias']!r} (found: {aliases or 'none'}; versions {versions}). {HOW_TO_RELEASE}")
     if version not in versions:
         raise FileNotFoundError(f"model {name!r} has no version {version} (found: {versions}). {HOW_TO_RELEASE}")
-    return released_files(client, name, version, root)
+    return client, name, version
 
 
 def released_files(client: Any, name: str, version: int, root: Path) -> Path:
