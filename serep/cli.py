@@ -16,6 +16,7 @@ from rich.console import Console
 
 import serep
 from serep.cli_score import fetch, score
+from serep.cli_trace import trace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=(serep.__doc__ or "").partition("\n")[0])
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -46,6 +47,9 @@ def one_line_errors(command: Callable) -> Callable:
             raise typer.Exit(1) from None
 
     return run
+
+
+app.command()(one_line_errors(trace))
 
 
 @app.callback(invoke_without_command=True)

@@ -1,6 +1,7 @@
 """Typed, frozen view of params.yaml: every value and path, no default in code, unknown keys refused. Read only by entry points."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -14,6 +15,7 @@ from serep.models.capture import CaptureSettings
 from serep.render.sampling import SceneRanges
 from serep.synthesis.codes import CodeMix
 from serep.training.augmentation import AugmentationRanges
+from serep.training.gate import Bar
 from serep.training.simulated_target import SimulatedCamera
 
 PARAMS_FILE = "params.yaml"
@@ -304,6 +306,22 @@ class Benchmark(Section):
     seed: int
 
 
+class GatedMetric(Section):
+    metric: str
+    better: Literal["lower", "higher"]
+    margin: float = Field(ge=0, allow_inf_nan=False)
+    bound: float | str | None
+
+
+class Release(Section):
+    """What a new model must reach to become champion; tried in this order, all must hold."""
+
+    gate: dict[str, GatedMetric] = Field(min_length=1)
+
+    def bars(self) -> dict[str, Bar]:
+        return {name: build(Bar, metric) for name, metric in self.gate.items()}
+
+
 class ParamsError(ValueError):
     """params.yaml does not fit the schema; the message names each key."""
 
@@ -335,6 +353,7 @@ class Params(Section):
     intake: Intake
     capture: Capture
     benchmark: Benchmark
+    release: Release
 
     @model_validator(mode="after")
     def _parts_have_names_of_their_own(self) -> Params:
@@ -345,8 +364,8 @@ class Params(Section):
         return self
 
 
-def load_params(root: Path | str) -> Params:
-    """params.yaml of the project at `root`. Raises ParamsError naming every key that does not fit."""
+def load_params(root: Path | str, overrides: Mapping[str, Any] | None = None) -> Params:
+    """params.yaml of the project at `root`, with other values under some dotted keys. Raises ParamsError naming every key that does not fit."""
     file = Path(root) / PARAMS_FILE
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing. Run this inside the project's folder")
@@ -354,7 +373,18 @@ def load_params(root: Path | str) -> Params:
         content = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise ParamsError(f"{file} is not YAML: {error}") from error
+    for key, value in (overrides or {}).items():
+        _override(content, key, value)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
         raise ParamsError(_explain(error, file)) from error
+
+
+def _override(content: dict, key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.get(parent) if isinstance(content, dict) else None
+    if not isinstance(content, dict) or last not in content:
+        raise ParamsError(f"{key}: params.yaml has no such key; overrides change values that are there, such as heads.path")
+    content[last] = value

@@ -18,12 +18,15 @@ class CapturePyfunc(PythonModel):
         self.model = CaptureModel.load(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input: np.ndarray, params: dict | None = None) -> dict[str, np.ndarray]:
-        if model_input.ndim != 4 or model_input.shape[3] != 3:
-            raise ValueError(f"expected RGB frames of shape (T, H, W, 3), got {model_input.shape}")
         from serep.models.capture import CaptureStream
+        from serep.training.serving import check_frames, refuse
 
+        check_frames(model_input, vertices=len(self.model.semantic.mean_neutral.vertices))
+        fps = (params or {}).get("fps", 25.0)
+        if not fps > 0:
+            refuse(f"fps must be above 0, got {fps}")
         # A stream says where no face was found; CaptureModel.run refuses a clip that shows none.
-        result = CaptureStream(self.model, fps=(params or {}).get("fps", 25.0)).push(list(model_input.astype(np.uint8)))
+        result = CaptureStream(self.model, fps=fps).push(list(model_input.astype(np.uint8)))
         return {
             "codes": result.codes.astype(np.float32), "vertices": result.vertices.astype(np.float32),
             "landmarks": np.nan_to_num(result.landmarks).astype(np.float32), "found": result.found,

@@ -17,12 +17,13 @@ class SemanticPyfunc(PythonModel):
         self.rig = self.model.bind(self.neutral)
 
     def predict(self, context, model_input: np.ndarray, params: dict | None = None) -> np.ndarray:
+        from serep.training.serving import check_rows, refuse
+
         mode = (params or {}).get("mode", "decode")
         widths = {"decode": self.model.code_size, "encode": self.neutral.vertices.size}
         if mode not in widths:
-            raise ValueError(f"unknown mode {mode!r}. Use one of: {', '.join(widths)}")
-        if model_input.ndim != 2 or model_input.shape[1] != widths[mode]:
-            raise ValueError(f"{mode} takes rows of {widths[mode]} numbers, got an array of shape {model_input.shape}")
+            refuse(f"unknown mode {mode!r}. Use one of: {', '.join(widths)}")
+        check_rows(model_input, mode, width=widths[mode], answer_width=sum(widths.values()) - widths[mode])
         rows = model_input.astype(np.float32)
         if mode == "encode":
             return self.model.encode(self.neutral, rows.reshape(len(rows), -1, 3))

@@ -1,4 +1,4 @@
-"""Puts fitted models into the registry: checked, with pinned requirements and the tags that trace them to commit and data.
+"""Puts fitted models into the registry: checked, with pinned requirements, the tags that trace them to commit and data, and the gate before `champion`.
 
 Beside tracking.py this is the only library module that imports mlflow (late); the pyfunc_* files are run by MLflow itself, out of the released model.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,25 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from serep.training.champions import CAPTURE, CHALLENGER, SEMANTIC, champions, finish_move, promote, refuse_taken_back, release_lock
+from serep.training.gate import Bar, Verdict, judge, refusal
+from serep.training.interfaces import Interface, capture_interface, pinned, semantic_interface
 from serep.training.tracking import Tracker, locked_hashes, open_store, provenance, released_files, tracking_uri, valid_key
 
-SEMANTIC, CAPTURE = "serep-semantic", "serep-capture"
-ALIAS = "champion"
-PACKAGES = ("mlflow", "numpy", "scipy", "torch", "safetensors", "jaxtyping")
-CAPTURE_PACKAGES = (*PACKAGES, "opencv-python-headless")
-Tensor = tuple[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What a released model is called with and answers: numpy type and shape each (-1 for a free length), options with their usual value."""
-
-    script: Path
-    packages: tuple[str, ...]
-    inputs: Tensor
-    outputs: Mapping[str, Tensor]
-    options: Mapping[str, str | float]
-    example: np.ndarray
+SCORED = {SEMANTIC: ("score_semantic",), CAPTURE: ("score_capture", "benchmark")}  # whose metrics belong to which model
+DOCUMENTS = "provenance"  # folder in the release's run: params.yaml, dvc.lock, the report, …
 
 
 @dataclass(frozen=True)
@@ -47,58 +33,75 @@ class ModelVersion:
     created: bool
 
 
-def register_models(root: Path, *, semantic_folder: Path, capture_folder: Path, metrics: Mapping[str, Path]) -> list[ModelVersion]:
-    """Registers both models and makes them `champion`; files that are registered already make no new version.
+@dataclass(frozen=True)
+class Release:
+    """What a release came to: the versions of both models, what the gate said, and the reason when they did not become champions."""
 
-    `metrics` names the JSON file of each score stage. Nothing is promoted unless both models load again and answer their example.
+    versions: tuple[ModelVersion, ...]
+    verdicts: tuple[Verdict, ...]
+    refused: str | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be released: each model's folder, which `scores` (see `read_scores`) it got, and documents to keep with it (name to content)."""
+
+    folders: Mapping[str, Path]
+    scores: Mapping[str, float]
+    documents: Mapping[str, str]
+
+
+def release_models(root: Path, candidate: Candidate, *, gate: Mapping[str, Bar], again: bool = False) -> Release:
+    """Registers both models as `challenger`, and makes them `champion` unless the gate finds them worse than the present ones.
+
+    Files that are registered already make no new version. `again` also promotes versions that were rolled back.
     """
-    folders = {SEMANTIC: semantic_folder, CAPTURE: capture_folder}
-    scores = read_scores(metrics)
-    digests = {name: folder_digest(folder) for name, folder in folders.items()}
+    with release_lock(root):
+        client, _ = open_store(root)
+        finish_move(client)
+        versions = register_models(root, candidate)
+        numbers = {version.name: version.version for version in versions}
+        for name, number in numbers.items():
+            client.set_registered_model_alias(name, CHALLENGER, str(number))
+        now = champions(client)
+        verdicts = judge(gate, candidate.scores, {} if now == numbers else champion_scores(root, now))
+        refused = refusal(verdicts)
+        if refused is None and now != numbers:
+            refuse_taken_back(client, numbers, again=again)
+            promote(client, numbers)
+        return Release(tuple(versions), tuple(verdicts), refused)
+
+
+def register_models(root: Path, candidate: Candidate) -> list[ModelVersion]:
+    """A version of each model with these files: the one there is, or a new one, once all of the new ones load again and answer their example."""
+    digests = {name: folder_digest(folder) for name, folder in candidate.folders.items()}
     versions = {name: registered_version(name, root=root, digest=digest) for name, digest in digests.items()}
     missing = [name for name, version in versions.items() if version is None]
-    if missing:
+    client, _ = open_store(root)
+    if missing or any(_scores_of(client, version) != _scores_for(version.name, candidate.scores) for version in versions.values()):
         tags = {**provenance(root), **{valid_key(f"data.{path}"): md5 for path, md5 in locked_hashes(root).items()}}
         interfaces = {SEMANTIC: semantic_interface, CAPTURE: capture_interface}
-        with release_run("release", root=root, tags=tags, metrics=scores):
+        with release_run("release", root=root, tags=tags, metrics=candidate.scores) as run:
+            for name, content in candidate.documents.items():
+                client.log_text(run, content, f"{DOCUMENTS}/{name}")
             for name in missing:
-                interface, own_tags = interfaces[name](folders[name]), {**tags, "files_sha256": digests[name]}
+                folder = candidate.folders[name]
+                interface = interfaces[name](folder)
+                own_tags = {**tags, "files_sha256": digests[name], "made_from": os.path.relpath(folder, root)}
                 requirements = pinned(interface.packages, root=root)
-                versions[name] = register(name, interface, folder=folders[name], requirements=requirements, tags=own_tags)
-    client, _ = open_store(root)
-    for version in versions.values():
-        client.set_registered_model_alias(version.name, ALIAS, str(version.version))
+                versions[name] = register(name, interface, folder=folder, requirements=requirements, tags=own_tags)
+                packed = released_files(client, name, versions[name].version, root)
+                if folder_digest(packed) != digests[name]:
+                    raise RuntimeError(f"{folder} changed while it was released: version {versions[name].version} of {name} is not promoted. Run it again")
+            for name, version in versions.items():
+                client.set_model_version_tag(name, str(version.version), "scores_run", run)
     return list(versions.values())
 
 
-def semantic_interface(folder: Path) -> Interface:
-    from serep.models.semantic import SemanticModel
-
-    model = SemanticModel.load(folder)
-    vertices = len(model.mean_neutral.vertices)
-    return Interface(
-        script=Path(__file__).with_name("pyfunc_semantic.py"), packages=PACKAGES,
-        # The width is free because `mode` chooses between codes and flattened vertices; the model checks it.
-        inputs=("float32", (-1, -1)), outputs={"vertices": ("float32", (-1, vertices, 3))}, options={"mode": "decode"},
-        example=np.zeros((1, model.code_size), np.float32),
-    )
-
-
-def capture_interface(folder: Path) -> Interface:
-    from serep.models.capture import CaptureModel
-
-    model = CaptureModel.load(folder)
-    vertices, landmarks = len(model.semantic.mean_neutral.vertices), len(model.landmark_ids)
-    return Interface(
-        script=Path(__file__).with_name("pyfunc_capture.py"), packages=CAPTURE_PACKAGES,
-        inputs=("uint8", (-1, -1, -1, 3)),
-        outputs={
-            "codes": ("float32", (-1, model.semantic.code_size)), "vertices": ("float32", (-1, vertices, 3)),
-            "landmarks": ("float32", (-1, landmarks, 2)), "found": ("bool", (-1,)),
-        },
-        options={"fps": 25.0},
-        example=np.full((2, 96, 96, 3), 128, np.uint8),
-    )
+def champion_scores(root: Path, versions: Mapping[str, int]) -> dict[str, float]:
+    """What these versions were last measured by, each model by its own stages."""
+    client, _ = open_store(root)
+    return {metric: value for name, number in versions.items() for metric, value in _scores_of(client, ModelVersion(name, number, created=False)).items()}
 
 
 def register(name: str, interface: Interface, *, folder: Path, requirements: list[str], tags: Mapping[str, str]) -> ModelVersion:
@@ -128,21 +131,22 @@ def register(name: str, interface: Interface, *, folder: Path, requirements: lis
 
 
 def registered_version(name: str, *, root: Path, digest: str) -> ModelVersion | None:
-    """The newest version of `name` made from the files with this digest, if its own files are still in their place."""
+    """The newest version of `name` with the files of this digest, if its own copy of them is still in its place and whole."""
     client, _ = open_store(root)
     for found in sorted(client.search_model_versions(f"name='{name}'"), key=lambda version: -int(version.version)):
         if found.tags.get("files_sha256") == digest:
             try:
-                released_files(client, name, int(found.version), root)
+                kept = folder_digest(released_files(client, name, int(found.version), root))
             except FileNotFoundError:
                 continue
-            return ModelVersion(name, int(found.version), created=False)
+            if kept == digest:
+                return ModelVersion(name, int(found.version), created=False)
     return None
 
 
 @contextmanager
-def release_run(name: str, *, root: Path, tags: Mapping[str, str], metrics: Mapping[str, float | int]) -> Iterator[None]:
-    """A run that what is registered inside belongs to; MLflow's global functions work on this project's store, without pickle, until it ends."""
+def release_run(name: str, *, root: Path, tags: Mapping[str, str], metrics: Mapping[str, float | int]) -> Iterator[str]:
+    """A run that what is registered inside belongs to, by its id; MLflow's global functions work on this project's store, without pickle, until it ends."""
     client, experiment = open_store(root)
     import mlflow
 
@@ -158,7 +162,7 @@ def release_run(name: str, *, root: Path, tags: Mapping[str, str], metrics: Mapp
     try:
         with mlflow.start_run(experiment_id=experiment, run_name=name, tags=dict(tags)) as run:
             Tracker(client, run.info.run_id).log_metrics(metrics)
-            yield
+            yield run.info.run_id
     finally:
         mlflow.set_tracking_uri(before)
         _set_environment(kept)
@@ -175,22 +179,21 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_scores(files: Mapping[str, Path]) -> dict[str, float]:
-    """Every number in the metrics files, under `<stage>.<dotted name>`."""
+def read_scores(files: Mapping[str, Path], *, released: str) -> dict[str, float]:
+    """Every number in the metrics files, under `<stage>.<dotted name>`; those of the released kind of semantic model once more under `released`."""
     if missing := [f"{stage} ({file})" for stage, file in files.items() if not file.is_file()]:
         raise FileNotFoundError(f"metrics of {', '.join(missing)} are missing: an unmeasured model is not released. Run: make repro")
-    return {name: value for stage, file in files.items() for name, value in _numbers(json.loads(file.read_text()), stage)}
+    scores = {valid_key(name): value for stage, file in files.items() for name, value in _numbers(json.loads(file.read_text()), stage)}
+    return scores | {name.replace(f".{released}.", ".released.", 1): value for name, value in scores.items() if f".{released}." in name}
 
 
-def pinned(packages: Iterable[str], *, root: Path) -> list[str]:
-    """`name==version` of each package, from requirements.lock, or from pyproject.toml for what is left out there (torch)."""
-    lines = (root / "requirements.lock").read_text().splitlines()
-    lines += tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
-    matches = (re.match(r"([\w.-]+)==([\w.+!-]+)", line) for line in lines)
-    versions = {match[1].lower().replace("_", "-"): match[2] for match in matches if match}
-    if missing := [package for package in packages if package not in versions]:
-        raise ValueError(f"no exact version of {', '.join(missing)} in {root}/requirements.lock or pyproject.toml. Add it there (make lock)")
-    return [f"{package}=={versions[package]}" for package in packages]
+def _scores_of(client: Any, version: ModelVersion) -> dict[str, float]:
+    found = client.get_model_version(version.name, str(version.version))
+    return _scores_for(version.name, client.get_run(found.tags.get("scores_run") or found.run_id).data.metrics)
+
+
+def _scores_for(name: str, scores: Mapping[str, float]) -> dict[str, float]:
+    return {metric: value for metric, value in scores.items() if metric.startswith(SCORED[name])}
 
 
 def _set_environment(values: Mapping[str, str | None]) -> None:

@@ -45,12 +45,13 @@ def store_root(root: Path) -> Path:
     """The folder that holds the store of the project at `root`.
 
     `dvc exp run --temp` and `--queue` work in a throw-away copy below the project's .dvc/tmp/exps, where DVC_ROOT still names the project.
-    A DVC_ROOT that does not enclose `root` belongs to some other project and is ignored.
+    A DVC_ROOT that does not enclose `root` belongs to some other project and is ignored; a folder in a project's .dvc/tmp is a copy of it anyway.
     """
     enclosing = os.environ.get("DVC_ROOT")
     if enclosing and root.resolve().is_relative_to(Path(enclosing).resolve()):
         return Path(enclosing).resolve()
-    return root.resolve()
+    outer = next((folder.parents[1] for folder in root.resolve().parents if folder.parts[-2:] == (".dvc", "tmp")), None)
+    return outer or root.resolve()
 
 
 def tracking_uri(root: Path) -> str:
@@ -191,6 +192,12 @@ def valid_key(name: str) -> str:
 
 def model_folder(uri: str, *, root: Path) -> Path:
     """Local folder with the model files of a released model, `models:/<name>@<alias>` or `models:/<name>/<version>`."""
+    client, name, version = find_version(uri, root=root)
+    return released_files(client, name, version, root)
+
+
+def find_version(uri: str, *, root: Path) -> tuple[Any, str, int]:
+    """MLflow client, name and number of a released model; FileNotFoundError naming what there is instead."""
     parts = MODEL_URI.fullmatch(uri)
     if parts is None:
         raise ValueError(f"{uri!r} names no released model. Write models:/serep-capture@champion or models:/serep-capture/3")
@@ -210,7 +217,7 @@ def model_folder(uri: str, *, root: Path) -> Path:
         raise FileNotFoundError(f"model {name!r} has no alias {parts['alias']!r} (found: {aliases or 'none'}; versions {versions}). {HOW_TO_RELEASE}")
     if version not in versions:
         raise FileNotFoundError(f"model {name!r} has no version {version} (found: {versions}). {HOW_TO_RELEASE}")
-    return released_files(client, name, version, root)
+    return client, name, version
 
 
 def released_files(client: Any, name: str, version: int, root: Path) -> Path:
@@ -218,8 +225,11 @@ def released_files(client: Any, name: str, version: int, root: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    # By its place, because a `models:/` address would be looked up in whatever registry MLflow's global settings name.
-    source = client.get_model_version_download_uri(name, str(version))
+    try:
+        # By its place, because a `models:/` address would be looked up in whatever registry MLflow's global settings name.
+        source = client.get_model_version_download_uri(name, str(version))
+    except MlflowException as error:
+        raise FileNotFoundError(f"model {name!r} has no version {version}, it was deleted. {HOW_TO_RELEASE}") from error
     try:
         files = Path(download_artifacts(f"{source}/artifacts", tracking_uri=tracking_uri(root)))
     except (MlflowException, OSError) as error:

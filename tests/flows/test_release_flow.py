@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from flows import release as flow_module
-from flows.reproduce import StageRunner
+from flows.pipeline import StageRunner
 from serep.training.release import ModelVersion
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]

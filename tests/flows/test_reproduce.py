@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.reproduce import StageRunner, ask_dvc, outcome, parse_graph, select_stages, with_descendants
+from flows.pipeline import StageRunner, ask_dvc, outcome, parse_graph, select_stages, with_descendants
 
 DOT = """strict digraph {
 "report";

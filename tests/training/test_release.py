@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from serep.training import release
+from serep.training import champions, release
+from serep.training.gate import Bar
+from serep.training.interfaces import CAPTURE_PACKAGES
 from serep.training.tracking import locked_hashes, model_folder, open_store
 
 SOURCE_ROOT = Path(release.__file__).parents[2]
@@ -47,7 +50,7 @@ def store(tmp_path_factory) -> Path:
         shutil.copy(SOURCE_ROOT / name, root)
     (root / "dvc.lock").write_text(LOCK)
     (root / "scale.py").write_text(STAND_IN)
-    (root / "scores.json").write_text(json.dumps({"error_mm": {"mouth": 0.5, "all": 0.4}, "kind": "neural", "fine": True, "none": None}))
+    (root / "scores.json").write_text(json.dumps({"neural": {"error_mm": 0.5, "fine": True, "none": None}, "pca": {"error_mm": 0.7}, "kind": "neural"}))
     return root
 
 
@@ -81,14 +84,30 @@ def stand_in(store, monkeypatch):
     return write
 
 
-def register(store: Path, semantic: Path, capture: Path) -> dict[str, release.ModelVersion]:
-    versions = release.register_models(store, semantic_folder=semantic, capture_folder=capture, metrics={"score_semantic": store / "scores.json"})
-    return {version.name: version for version in versions}
+ERROR = "score_semantic.released.error_mm.all"
+GATE = {"error": Bar(ERROR, "lower", margin=0.1, bound=2.0)}
+SCORES = {"score_semantic.error_mm.mouth": 0.5, ERROR: 0.4}
 
 
-def champions(store: Path) -> dict[str, int]:
+def release_of(store: Path, semantic: Path, capture: Path, *, scores: dict = SCORES, again: bool = False) -> release.Release:
+    folders = {release.SEMANTIC: semantic, release.CAPTURE: capture}
+    candidate = release.Candidate(folders, scores, {"dvc.lock": LOCK, "report.html": "<p>ü"})
+    return release.release_models(store, candidate, gate=GATE, again=again)
+
+
+def register(store: Path, semantic: Path, capture: Path, **more) -> dict[str, release.ModelVersion]:
+    made = release_of(store, semantic, capture, **more)
+    assert made.refused is None
+    return {version.name: version for version in made.versions}
+
+
+def aliased(store: Path, alias: str = champions.CHAMPION) -> dict[str, int]:
     client, _ = open_store(store)
-    return {model.name: int(model.aliases[release.ALIAS]) for model in client.search_registered_models()}
+    return {model.name: int(model.aliases[alias]) for model in client.search_registered_models() if alias in model.aliases}
+
+
+def numbers(made: dict[str, release.ModelVersion]) -> dict[str, int]:
+    return {name: version.version for name, version in made.items()}
 
 
 def test_release_is_traceable_loadable_without_pickle_and_made_once(store, stand_in, elsewhere):
@@ -113,7 +132,10 @@ def test_release_is_traceable_loadable_without_pickle_and_made_once(store, stand
     version = client.get_model_version(release.SEMANTIC, str(first[release.SEMANTIC].version))
     assert version.tags["data.data/heads"] == locked_hashes(store)["data/heads"] == "0a1b.dir"
     assert len(version.tags["dvc_lock"]) == 64
-    assert client.get_run(version.run_id).data.metrics == {"score_semantic.error_mm.mouth": 0.5, "score_semantic.error_mm.all": 0.4}
+    assert version.tags["made_from"] == "semantic"
+    assert client.get_run(version.run_id).data.metrics == SCORES
+    kept = client.download_artifacts(version.run_id, release.DOCUMENTS)
+    assert (Path(kept) / "dvc.lock").read_text() == LOCK and (Path(kept) / "report.html").read_text(encoding="utf-8") == "<p>ü"
 
     again = register(store, semantic, capture)
     assert {name: (version.version, version.created) for name, version in again.items()} == {
@@ -128,17 +150,17 @@ def test_changed_model_becomes_champion_and_the_old_version_stays(store, stand_i
     new = register(store, stand_in("semantic", 5), capture)
     assert new[release.SEMANTIC].version > old[release.SEMANTIC].version
     assert new[release.CAPTURE].version == old[release.CAPTURE].version
-    assert champions(store) == {name: version.version for name, version in new.items()}
+    assert aliased(store) == aliased(store, champions.CHALLENGER) == numbers(new)
     assert model_folder(f"models:/{release.SEMANTIC}/{old[release.SEMANTIC].version}", root=store).is_dir()
 
 
 def test_model_that_fails_on_its_example_is_not_promoted(store, stand_in):
     register(store, stand_in("semantic", 2), stand_in("capture", 3))
-    before = champions(store)
+    before = aliased(store)
     semantic, broken = stand_in("semantic", 7), stand_in("capture", 0)
     with pytest.raises(ValueError, match="a scale of zero"):
         register(store, semantic, broken)
-    assert champions(store) == before
+    assert aliased(store) == before
 
 
 def test_version_whose_files_are_gone_is_registered_anew(store, stand_in):
@@ -155,10 +177,104 @@ def test_folder_without_a_model_is_refused(store, stand_in, tmp_path):
         register(store, tmp_path / "gone", stand_in("capture", 3))
 
 
-def test_unmeasured_model_is_refused(store, stand_in, tmp_path):
-    folder = stand_in("semantic", 2)
+def test_scores_are_read_with_those_of_the_released_kind_by_one_name(store, tmp_path):
+    scores = release.read_scores({"score_semantic": store / "scores.json"}, released="neural")
+    assert scores == {"score_semantic.neural.error_mm": 0.5, "score_semantic.released.error_mm": 0.5, "score_semantic.pca.error_mm": 0.7}
     with pytest.raises(FileNotFoundError, match=r"metrics of benchmark \(.*none\.json\) are missing: .* Run: make repro"):
-        release.register_models(store, semantic_folder=folder, capture_folder=folder, metrics={"benchmark": tmp_path / "none.json"})
+        release.read_scores({"benchmark": tmp_path / "none.json"}, released="neural")
+
+
+def test_worse_model_is_challenger_only_and_the_reason_is_said(store, stand_in):
+    old = numbers(register(store, stand_in("semantic", 2), stand_in("capture", 3)))
+    semantic = stand_in("semantic", 13)
+    worse = release_of(store, semantic, stand_in("capture", 3), scores=SCORES | {ERROR: 0.7})
+    assert worse.refused == f"{ERROR} is 0.7, worse than the champion's 0.4 by 0.3 (margin 0.1)"
+    assert aliased(store) == old
+    tried = {version.name: version.version for version in worse.versions}
+    assert aliased(store, champions.CHALLENGER) == tried != old
+    assert not release_of(store, semantic, stand_in("capture", 3), scores=SCORES | {ERROR: 0.7}).versions[0].created
+    for scores, said in [({ERROR: float("nan")}, "is nan"), ({}, "is missing"), ({ERROR: 3}, "beyond its bound 2")]:
+        assert said in release_of(store, semantic, stand_in("capture", 3), scores=scores).refused
+    assert aliased(store) == old
+    better = register(store, semantic, stand_in("capture", 3), scores=SCORES | {ERROR: 0.45})  # measured anew, within the margin
+    assert aliased(store) == numbers(better) == tried
+
+
+def test_rollback_brings_the_champions_before_back_and_the_way_there_is_not_gone_again_unasked(store, stand_in):
+    capture = stand_in("capture", 3)
+    first = numbers(register(store, stand_in("semantic", 2), capture))
+    second = numbers(register(store, stand_in("semantic", 17), capture))
+    assert champions.roll_back(store) == (second, first)
+    assert aliased(store) == first
+    assert release_of(store, stand_in("semantic", 2), capture).refused is None  # the champion itself
+    with pytest.raises(ValueError, match=rf"version {second[release.SEMANTIC]} of serep-semantic was rolled back on .* --again"):
+        release_of(store, stand_in("semantic", 17), capture)
+    assert aliased(store) == first
+    assert numbers(register(store, stand_in("semantic", 17), capture, again=True)) == second == aliased(store)
+    assert numbers(register(store, stand_in("semantic", 17), capture)) == second
+
+
+def test_rollback_to_a_model_whose_files_are_gone_changes_nothing(store, stand_in):
+    capture = stand_in("capture", 3)
+    first = register(store, stand_in("semantic", 23), capture)[release.SEMANTIC]
+    second = numbers(register(store, stand_in("semantic", 29), capture))
+    shutil.rmtree(model_folder(f"models:/{release.SEMANTIC}/{first.version}", root=store).parents[1])
+    with pytest.raises(FileNotFoundError, match=rf"files of model 'serep-semantic' version {first.version} are not at"):
+        champions.roll_back(store)
+    assert aliased(store) == second
+
+
+def test_nothing_to_roll_back(store, stand_in, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(FileNotFoundError, match=r"no model has been released\. Run: make repro"):
+        champions.roll_back(store)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_promotion_killed_half_way_is_finished_by_the_next_release(store, stand_in, monkeypatch):
+    old = numbers(register(store, stand_in("semantic", 31), stand_in("capture", 3)))
+    client, _ = open_store(store)
+    moves, real = [], type(client).set_registered_model_alias
+
+    def killed(self, name: str, alias: str, version: str) -> None:
+        if alias == champions.CHAMPION:
+            moves.append(name)
+            if len(moves) == 2:
+                raise Killed
+        real(self, name, alias, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(client), "set_registered_model_alias", killed)
+        with pytest.raises(Killed):
+            release_of(store, stand_in("semantic", 37), stand_in("capture", 41))
+    torn = aliased(store)
+    assert torn[moves[0]] != old[moves[0]] and torn[moves[1]] == old[moves[1]]
+    now, before = champions.roll_back(store)
+    assert before == aliased(store) == old
+    assert all(now[name] != old[name] for name in old)
+
+
+def test_second_release_at_once_is_refused(store, stand_in):
+    started, refused = threading.Event(), []
+
+    def other() -> None:
+        started.wait(30)
+        try:
+            with champions.release_lock(store, wait_s=0.1):
+                refused.append("not")
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with champions.release_lock(store):
+        started.set()
+        thread.join(30)
+    assert "another release of this project has been running for 0.1 s" in refused[0]
+    register(store, stand_in("semantic", 2), stand_in("capture", 3))
 
 
 def test_digest_depends_on_names_and_bytes(tmp_path):
@@ -204,7 +320,7 @@ def test_every_package_that_the_models_import_is_pinned():
         asked = {requirement.split(">")[0].split("=")[0].split("<")[0].strip() for requirement in importlib.metadata.requires("serep")}
         print(json.dumps(sorted(loaded & asked)))
     """
-    assert set(json.loads(run_python(code, cwd=SOURCE_ROOT))) <= set(release.CAPTURE_PACKAGES)
+    assert set(json.loads(run_python(code, cwd=SOURCE_ROOT))) <= set(CAPTURE_PACKAGES)
 
 
 @pytest.fixture(scope="session")
@@ -248,10 +364,6 @@ def test_real_models_are_released_and_work_in_a_process_of_their_own(store, fitt
         codes = np.array([[0, 0, 0, 0], [1, -2, 3, 0]], np.float32)
         meshes = model.predict(codes)
         again = model.predict(meshes.reshape(2, -1), params={"mode": "encode"})
-        try:
-            model.predict(codes[:, :3])
-        except ValueError as error:
-            print("refused:", error)
         clip = mlflow.pyfunc.load_model(capture).predict(np.full((3, 120, 160, 3), 99, np.uint8), params={"fps": 30.0})
         np.savez(out, meshes=meshes, codes=codes, again=again, **{f"clip_{name}": value for name, value in clip.items()})
         import serep
@@ -259,7 +371,6 @@ def test_real_models_are_released_and_work_in_a_process_of_their_own(store, fitt
     """
     uris = [f"models:/{name}@champion" for name in (release.SEMANTIC, release.CAPTURE)]
     said = run_python(code, str(store), str(answers), *uris, cwd=tmp_path)
-    assert "refused: decode takes rows of 4 numbers, got an array of shape (2, 3)" in said
     assert f"from {store / 'mlartifacts'}" in said
     with np.load(answers, allow_pickle=False) as found:
         np.testing.assert_allclose(found["meshes"][0], topology.template, atol=1e-3)
@@ -271,3 +382,56 @@ def test_real_models_are_released_and_work_in_a_process_of_their_own(store, fitt
         assert found["clip_found"].dtype == bool
         assert all(np.isfinite(found[name]).all() for name in found.files)
     assert register(store, semantic, capture)[release.SEMANTIC].version == versions[release.SEMANTIC].version
+
+
+SERVED = """
+    import json, sys
+    import mlflow, numpy as np
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import scoring_server
+
+    root, requests = sys.argv[1:]
+    mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
+    for uri, bodies in json.load(open(requests)).items():
+        client = TestClient(scoring_server.init(mlflow.pyfunc.load_model(uri)))
+        for body in bodies:
+            answer = client.post("/invocations", json=body)
+            print(json.dumps([answer.status_code, answer.json()]))
+"""
+
+
+@pytest.mark.slow
+def test_served_models_answer_and_say_what_is_wrong_with_a_request(store, fitted_folders, topology, tmp_path, monkeypatch):
+    register(store, *fitted_folders)
+    monkeypatch.setenv("SEREP_REQUEST_MB", "0.5")
+    frames = np.full((2, 40, 50, 3), 99).tolist()
+    requests = {
+        f"models:/{release.SEMANTIC}@champion": [
+            {"inputs": [[0, 0, 0, 0], [1, 0, 0, 0]]},
+            {"inputs": [[0, 0, 0]]},
+            {"inputs": [[0, 0, 0, 0]], "params": {"mode": "draw"}},
+            {"inputs": [[0, 0, 0, None]]},
+            {"inputs": [[0, 0, 0, 0]] * 1000},
+            {"codes": 1},
+        ],
+        f"models:/{release.CAPTURE}@champion": [
+            {"inputs": frames},
+            {"inputs": frames[0]},
+            {"inputs": np.zeros((1, 8, 8, 4), int).tolist()},
+            {"inputs": frames, "params": {"fps": 0}},
+            {"inputs": np.zeros((1, 500, 500, 3), int).tolist()},
+        ],
+    }
+    (tmp_path / "requests.json").write_text(json.dumps(requests))
+    told = run_python(SERVED, str(store), str(tmp_path / "requests.json"), cwd=tmp_path)
+    said = [json.loads(line) for line in told.splitlines() if line.startswith("[")]
+    assert np.shape(said[0][1]["predictions"]) == (2, len(topology.template), 3) and said[0][0] == 200
+    assert {name: np.shape(value) for name, value in said[6][1]["predictions"].items()} == {
+        "codes": (2, 4), "vertices": (2, len(topology.template), 3), "landmarks": (2, len(topology.landmark_ids), 2), "found": (2,)}
+    reasons = {
+        1: "decode takes rows of 4 numbers, got an array of shape (1, 3)", 2: "unknown mode 'draw'. Use one of: decode, encode",
+        3: "row 0 has others", 4: "the answer would have", 5: "inputs", 7: "expected", 8: "(-1, -1, -1, 3)", 9: "fps must be above 0", 10: "the request has 1 MB",
+    }
+    for number, reason in reasons.items():
+        status, answer = said[number]
+        assert status == 400 and reason in answer["message"], (number, answer)
