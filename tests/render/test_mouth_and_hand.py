@@ -42,7 +42,7 @@ def test_teeth_that_would_come_out_of_the_chin_are_not_drawn(portraits, topology
     sitter = portraits.sitter(topology.template, front, rng=rng)
     shot = sitter.sample_shot(front, topology.landmarks(topology.template), size_px=96, rng=rng)
     renderer = open_renderer("numba", size_px=96, fallback=None)
-    monkeypatch.setattr(sitter._jaw, "move", lambda points, vertices: points + [0.0, -18.0, 24.0])
+    monkeypatch.setattr(sitter._jaw, "move", lambda points, vertices: points + np.array([0.0, -18.0, 24.0]))
     hidden = renderer.render(sitter.scene(topology.template, shot)).labels
     monkeypatch.setattr(portrait, "HIDE", 0.0)
     pierced = renderer.render(sitter.scene(topology.template, shot)).labels
