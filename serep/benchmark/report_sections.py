@@ -27,6 +27,7 @@ KIND_NAMES = {
 }
 ERROR_LIMIT = 1.0  # mm at the bright end of retargeting error maps
 CAPTURE_ERROR_LIMIT = 4.0
+GAZE_UNITS = "eyeLook"  # how ARKit's names of the eyes' turns begin
 Metrics = Mapping[str, object]
 
 
@@ -59,6 +60,8 @@ def _coverage_table(coverage: Sequence[UnitCoverage], recipes: Mapping[str, floa
     kinds = ", ".join(f"{name} {100 * share:.0f} %" for name, share in recipes.items())
     note = (f"Training renders that show a unit with a weight of at least {ACTIVE:g}, by the recipe of each code; one-sided: not on the other side. "
             f"Weights beyond 1 come from sums and extrapolation. Codes: {kinds}.")
+    if any(one.unit.startswith(GAZE_UNITS) and not one.images for one in coverage):
+        note += " Gaze is no part of the codes: every render turns the eyes at random."
     return (Table("Expression units in the training renders", columns, tuple(rows), "unit", note),)
 
 

@@ -27,7 +27,7 @@ from serep.render.occluders import sample_occluder
 from serep.render.pieces import Piece, joined, piece
 from serep.render.ranges import SceneRanges
 from serep.render.refinement import Refinement
-from serep.render.sampling import EYE_SINK, mouth_depths, occlusion_floor, sample_camera, sample_gaze, sample_light, sunk
+from serep.render.sampling import EYE_SINK, MOUTH_SINK, mouth_depths, occlusion_floor, sample_camera, sample_gaze, sample_light, sunk
 from serep.render.scene import LABELS, Appearance, Light, Scene
 from serep.render.shadows import lamp_share
 from serep.render.traits import Traits, sample_traits
@@ -37,7 +37,7 @@ REACH = 165.0
 """mm around the head within which things shade one another."""
 DARKEST_MOUTH = 0.03
 HIDE = 40.0
-"""mm by which teeth and tongue withdraw where the camera does not see them through the lips: there they could only come out of the skin."""
+"""mm by which the inside of a mouth withdraws where the camera does not see it through the lips: there it could only come out of the skin."""
 BLOCKERS = ("back", "neck", "garment", "hair", "glasses")
 CLOSED = ("head", "back", "neck", "garment", "glasses")
 """Pieces that no camera sees from inside."""
@@ -134,9 +134,9 @@ class Sitter:
         floor = np.full(count, 0.15)
         floor[self._rows["head"]] = occlusion_floor(drawn)
         inner = self._vertices_of(("upper teeth", "lower teeth", "tongue"))
-        inner[self._rows["head"]] = drawn.parts == drawn.part_names.index("mouth_inside")
+        inner[self._rows["head"]] = np.isin(drawn.parts, [drawn.part_names.index(name) for name in ("mouth_inside", "teeth")])
         self._inner = np.flatnonzero(inner)
-        self._loose = np.flatnonzero(self._inner >= self._rows["head"].stop)
+        self._loose = self._inner >= self._rows["head"].stop
         self._body = np.flatnonzero((self._all.vertices[:, 1] < turning_below(self.measures)) & self._vertices_of(("head", "back", "neck", "garment")))
         self._closed, solid = (np.concatenate([np.full(len(one.faces), name in names) for name, one in pieces.items()]) for names in (closed, BLOCKERS))
         self._eyes = np.concatenate([*self.portraits.eyes.balls, np.arange(self._rows["glints"].start, self._rows["glints"].stop)])
@@ -176,7 +176,8 @@ class Sitter:
         everything, seen = self._all, places.copy()
         seen[self._eyes] = sunk(places[self._eyes], np.full(len(self._eyes), EYE_SINK), shot.camera)
         depths = mouth_depths(places[self._inner], lips[:, 2].mean())
-        depths[self._loose] += HIDE * beside_lips(places[self._inner[self._loose]], portraits.base.landmarks(vertices)[portraits.lips], shot.camera)
+        beside = beside_lips(places[self._inner], portraits.base.landmarks(vertices)[portraits.lips], shot.camera)
+        depths += HIDE * beside * np.where(self._loose, 1.0, depths / MOUTH_SINK)  # a head's own tongue may come out
         seen[self._inner] = sunk(places[self._inner], depths, shot.camera)
         blockers, closed_blockers = self._blockers, self._closed_blockers
         if shot.occluder is not None:

@@ -19,7 +19,13 @@ def test_units_are_counted_in_percent_and_grouped_by_part_of_the_face():
     assert jaw.values == (50, 25.0, 10.0, 2.0, None, 1.21)
     assert left.values == (40, 20.0, 5.0, 0.0, 25.0, 0.9)
     assert right.values[0] == 0 and right.values[4] is None  # of no image there is no share
-    assert "training 75 %, halves 25 %" in units.note and "at least 0.1" in units.note
+    assert "training 75 %, halves 25 %" in units.note and "at least 0.1" in units.note and "Gaze" not in units.note
+
+
+def test_that_gaze_is_drawn_for_itself_is_said_where_no_code_turns_the_eyes():
+    gaze = UnitCoverage("eyeLookUp_L", 0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    note = data_section(IMAGES, (), np.zeros((0, 0)), (), COUNTS, coverage=[*COVERAGE, gaze], recipes={}).tables[1].note
+    assert "Gaze is no part of the codes" in note
 
 
 def test_heads_without_units_leave_the_table_out():
