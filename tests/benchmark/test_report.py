@@ -163,7 +163,8 @@ def benchmark_scores(mean, *, apart=None, people=2):
     part = {"mean": mean, "low": low, "high": high}
     scores = {"macro_mean_mm": mean, "interval_mm": [low, high], "macro_regions_mm": {"mouth": part, "eyes_forehead": part},
               "macro_views_mm": {"Frontal": part, "Profile": part}, "jitter_ratio": 0.5, "lag_frames": None}  # fmt: skip
-    return scores if apart is None else scores | {"more_than_own": {"mean_mm": apart, "interval_mm": [apart - 0.3, apart + 0.3] if people > 1 else [None, None]}}
+    return scores if apart is None else scores | {"more_than_own": {"mean_mm": apart, "interval_mm": [apart - 0.3, apart + 0.3] if people > 1 else [None, None],
+                                                            "p_value": 0.25}}
 
 
 def test_tables_of_the_benchmark(content):
@@ -171,9 +172,9 @@ def test_tables_of_the_benchmark(content):
                "true codes": benchmark_scores(0.1, apart=-0.9)}  # fmt: skip
     roles = {"capture": "own", "linear 3DMM": "baseline", "neutral": "baseline", "true codes": ""}
     regions, views = region_table(methods, own="capture", roles=roles, note="n"), view_table(methods, own="capture", roles=roles)
-    assert [column.heading for column in regions.columns] == ["mouth (mm)", "eyes forehead (mm)", "all (mm)", "more than capture (mm)", "jitter (of the truth's)",
-                                                             "lag (frames)"]  # fmt: skip
-    assert regions.rows[0].values == (1.0, 1.0, 1.0, None, 0.5, None) and regions.rows[0].intervals == (*[(0.9, 1.1)] * 3, None, None, None)
+    assert [column.heading for column in regions.columns] == ["mouth (mm)", "eyes forehead (mm)", "all (mm)", "more than capture (mm)", "p",
+                                                             "jitter (of the truth's)", "lag (frames)"]  # fmt: skip
+    assert regions.rows[0].values == (1.0, 1.0, 1.0, None, None, 0.5, None) and regions.rows[0].intervals == (*[(0.9, 1.1)] * 3, *[None] * 4)
     assert [column.name for column in views.columns] == ["Frontal", "Profile"] and views.rows[2].values == (2.0, 2.0) and "bootstrap over people" in views.intervals
     content = dataclasses.replace(content, benchmark=Section("", (regions, views)))
     assert all_findings(content) == ()
