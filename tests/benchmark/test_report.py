@@ -9,7 +9,7 @@ from report_examples import example_content, picture, section, table
 from report_page_reader import Page, check_page
 
 from serep.benchmark.report import render_html, render_markdown, with_code, write_report
-from serep.benchmark.report_content import SECTIONS, Column, Figure, Finding, ReportContent, Row, Section, Table, Viewer
+from serep.benchmark.report_content import SECTIONS, Column, Figure, Finding, ReportContent, Row, Section, Table, Viewer, format_cell
 from serep.benchmark.report_findings import all_findings, mirrored_findings, verdict
 from serep.benchmark.report_tables import region_table, view_table
 
@@ -119,6 +119,13 @@ def test_failures_come_first_and_are_found_without_being_told(content):
 def test_only_scores_are_compared(content, better, own, baseline, worse):
     found = all_findings(dataclasses.replace(content, capture=section(table(own, baseline, better=better))))
     assert bool(found) == worse
+
+
+def test_what_no_reader_can_see_is_no_difference(content):
+    """Equal in the shown decimals: both are best, and nothing is worse. And no minus zero."""
+    content = dataclasses.replace(content, semantic=section(table(0.70004, 0.70001)))
+    assert all_findings(content) == () and render_html(content).count('<td class="best">0.700</td>') == 2
+    assert format_cell(-0.0001, Column("lag", decimals=1)) == "0.0" and format_cell(-0.0001, Column("more", decimals=2, difference=True)) == "+0.00"
 
 
 def test_nan_is_shown_and_said(content):
