@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,8 @@ from serep.benchmark.multirex import RegionProtocol, VideoScore, aligned_frames,
 from serep.benchmark.multirex_summary import Interval
 from serep.benchmark.sequences import VIEW_GROUPS
 from serep.benchmark.temporal import held_still, jitter_ratio, lag, lag_over_people, shake
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,11 @@ def measure(
         identity, view, aligned.official, aligned.fixed, aligned.mirrored.all(axis=1), sum(map(shake, moved)), sum(map(shake, true)),
         lag(np.concatenate(moved, axis=1), np.concatenate(true, axis=1)),
     )  # fmt: skip
+
+
+def best_of(videos: Mapping[T, Sequence[MeasuredVideo]]) -> T:
+    """Which of several settings of one method errs least, frames weighing the same."""
+    return min(videos, key=lambda setting: float(np.concatenate([one.fixed for one in videos[setting]]).mean()))
 
 
 def per_frame_table(videos: Mapping[str, Sequence[MeasuredVideo]], regions: Sequence[str]) -> pa.Table:

@@ -41,6 +41,8 @@ class Column:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     def improves(self, value: float, over: float) -> bool:
+        """Whether a reader can see that it is better: what the shown decimals hide is no difference."""
+        value, over = round(value, self.decimals), round(over, self.decimals)
         return value < over if self.better == "low" else value > over
 
 
@@ -107,11 +109,11 @@ class Table:
         return [(row, float(value)) for row, value in pairs if isinstance(value, int | float) and math.isfinite(value)]
 
     def best(self, column: int, group: str) -> float | None:
-        """The best of the group's own and baseline rows where there are at least two to compare."""
+        """The best of the group's own and baseline rows, as it is shown, where there are at least two to compare."""
         values = [value for role in ("own", "baseline") for _, value in self.numbers(column, group, role)]
         if not self.columns[column].better or len(values) < 2:
             return None
-        return min(values) if self.columns[column].better == "low" else max(values)
+        return round(min(values) if self.columns[column].better == "low" else max(values), self.columns[column].decimals)
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,7 @@ def format_cell(value: Cell, column: Column) -> str:
         return f"{value:,}".replace(",", "\u202f")
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{value:+}"
-    return f"{value:{'+' if column.difference else ''}.{column.decimals}f}"
+    return f"{round(value, column.decimals) + 0.0:{'+' if column.difference else ''}.{column.decimals}f}"  # no minus zero
 
 
 def format_interval(interval: Interval | None, column: Column) -> str:

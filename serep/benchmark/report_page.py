@@ -54,7 +54,7 @@ PAGE = """\
 {% set text = format_cell(value, table.columns[loop.index0]) %}
 {% set best = table.best(loop.index0, group) %}
 {% set broken = text in ("NaN", "+inf", "-inf") %}
-{% set first = row.role and best is not none and value == best %}
+{% set first = row.role and best is not none and text == format_cell(best, table.columns[loop.index0]) %}
 {% set interval = row.interval(loop.index0) %}
 {% set noise = is_noise(interval, table.columns[loop.index0]) %}
 <td{% if broken %} class="broken"{% elif first %} class="best"{% elif noise %} class="noise"{% endif %}>{{ text }}

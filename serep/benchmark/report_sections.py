@@ -165,8 +165,9 @@ def benchmark_section(metrics: Metrics, examples: Mapping[str, np.ndarray], vert
     roles = {name: "own" if name == "capture" else "" if name.startswith("true ") else "baseline" for name in methods}
     note = (f"{metrics['people']} unseen people, {metrics['frames']} frames from five cameras; a face was found in {100 * metrics['found_share']:.1f} % of them "
             "(the others count as neutral). Measured as the real benchmark's fixed answer: each region is aligned rigidly, without scale or mirroring. "
-            "'linear 3DMM' explains the capture's own landmarks, told the true camera; 'mean expression' is the training people's. The 'true' rows never look "
-            "at a picture: they are as near as each expression model can come. Jitter above 1 shakes, below 1 smooths.")
+            "'linear 3DMM' explains the capture's own landmarks, told the true camera, and believes them as far as suits it best on these very frames; "
+            "'mean expression' is the training people's. The 'true' rows never look at a picture: they are as near as each expression model can come. "
+            "p: paired sign-flip test over people (below six people none can pass 0.05). Jitter above 1 shakes, below 1 smooths.")
     tables = (region_table(methods, own="capture", roles=roles, note=note), view_table(methods, own="capture", roles=roles))
     face = error_map_on_face(topology.template, topology, dict(vertex_errors), limit=CAPTURE_ERROR_LIMIT)
     frames = overlay_sheet(examples["images"], examples["predicted"], examples["reference"], columns=5, captions=[str(view) for view in examples["view"]])

@@ -14,12 +14,14 @@ def region_table(methods: Mapping[str, Metrics], *, own: str, roles: Mapping[str
     """Means over people by region and of all, how much more each method errs than `own` on the same people, and how it moves; a row a method."""
     regions = list(methods[own]["macro_regions_mm"])
     columns = (*(Column(name.replace("_", " "), "mm", "low", 2) for name in regions), Column("all", "mm", "low", 2),
-               Column(f"more than {own}", "mm", decimals=2, difference=True), Column("jitter", "of the truth's", decimals=2), Column("lag", "frames", decimals=1))
+               Column(f"more than {own}", "mm", decimals=2, difference=True), Column("p"),
+               Column("jitter", "of the truth's", decimals=2), Column("lag", "frames", decimals=1))
     rows = []
     for name, one in methods.items():
         apart = one.get("more_than_own")
         cells = [*_measured(one["macro_regions_mm"], regions), (one["macro_mean_mm"], known_interval(one["interval_mm"])),
-                 (apart["mean_mm"], known_interval(apart["interval_mm"])) if apart else (None, None), (one["jitter_ratio"], None), (one["lag_frames"], None)]
+                 (apart["mean_mm"], known_interval(apart["interval_mm"])) if apart else (None, None),
+                 (apart["p_value"] if apart else None, None), (one["jitter_ratio"], None), (one["lag_frames"], None)]
         rows.append(_row(name, cells, roles[name]))
     return _table("By region", columns, rows, note)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from serep.benchmark.five_views import MeasuredVideo, measure, method_scores, per_frame_table
+from serep.benchmark.five_views import MeasuredVideo, best_of, measure, method_scores, per_frame_table
 from serep.benchmark.linear_face import LinearFace
 from serep.benchmark.multirex import protocol_from_topology
 from serep.benchmark.sequences import played_rows, range_of_motion, view_cameras
@@ -21,6 +21,7 @@ from serep.stages._stage import stage, wanted_device, write_folder
 from serep.synthesis.performances import film
 
 OURS, LINEAR, NEUTRAL, MEAN = "capture", "linear 3DMM", "neutral", "mean expression"
+CAUTIONS = (1.0, 10.0, 100.0, 1000.0)  # of the linear 3DMM's fit: the one that suits it best on the test itself stands in the table
 FLOOR, LINEAR_FLOOR = "true codes", "true meshes, linear 3DMM"
 
 
@@ -34,7 +35,8 @@ def main() -> None:
         renderer = open_renderer(run.params.render.backend, size_px=params.size_px, fallback=run.params.render.fallback)
         protocol = protocol_from_topology(topology)
         scores: dict[str, list[MeasuredVideo]] = {name: [] for name in (OURS, LINEAR, NEUTRAL, MEAN, FLOOR, LINEAR_FLOOR)}
-        found, vertex_errors = [], {OURS: [], LINEAR: [], NEUTRAL: []}
+        fits: dict[float, list[MeasuredVideo]] = {caution: [] for caution in CAUTIONS}
+        found, vertex_errors = [], {OURS: [], NEUTRAL: []}
         examples: dict[str, list[np.ndarray]] = {"images": [], "predicted": [], "reference": [], "view": []}
         example_film, example_capture = np.zeros((0, 0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.float32)
         for person in range(min(params.people, len(heads.neutrals))):
@@ -52,9 +54,10 @@ def main() -> None:
                 captured = CaptureStream(model, target=target, fps=params.fps).push(frames)
                 found.append(captured.found)
                 example_capture = captured.vertices if person == 0 and view == "front" else example_capture
-                answers = blind | {OURS: captured.vertices.astype(np.float64),
-                                   LINEAR: linear.fit(neutral, captured.landmarks, captured.found, topology, cameras[view].intrinsics)}
-                for method, predicted in answers.items():
+                for caution, measured in fits.items():
+                    fitted = linear.fit(neutral, captured.landmarks, captured.found, topology, cameras[view].intrinsics, caution=caution)
+                    measured.append(measure(fitted, truth, neutral, protocol, identity=identity, view=view))
+                for method, predicted in (blind | {OURS: captured.vertices.astype(np.float64)}).items():
                     scores[method].append(measure(predicted, truth, neutral, protocol, identity=identity, view=view))
                     if method in vertex_errors:
                         vertex_errors[method].append(np.linalg.norm(predicted - truth, axis=-1).mean(axis=0))
@@ -63,6 +66,7 @@ def main() -> None:
                                    ("reference", project(topology.landmarks(truth[apex]), cameras[view]))):
                     examples[key].append(value)
             example_film = filmed["front"] if person == 0 else example_film
+        scores[LINEAR] = fits[best_of(fits)]
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)
@@ -77,7 +81,7 @@ def main() -> None:
         write_folder(paths.benchmark, write)
         run.write_metrics(paths.metric("benchmark"), {
             "found_share": float(np.concatenate(found).mean()), "people": len({one.identity for one in scores[OURS]}),
-            "frames": sum(len(one.fixed) for one in scores[OURS]),
+            "frames": sum(len(one.fixed) for one in scores[OURS]), "linear_caution": best_of(fits),
             "methods": method_scores(scores, protocol.regions, own=OURS, resamples=params.resamples, seed=params.seed)})
 
 

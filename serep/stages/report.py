@@ -39,14 +39,15 @@ def main() -> None:
         is_real = trained["target_domain"] == "real"
         stands_in = Finding("note", f"No face was found in {paths.real_images}/: a simulated target domain stands in for real faces", "capture")
         kinds = [kind for kind in dict.fromkeys((released, "displacement_pca")) if kind in params.semantic.kinds]
-        models = {KIND_NAMES[kind]: SemanticModel.load(paths.semantic_model(kind)) for kind in kinds}
+        models = {KIND_NAMES[kind].partition(" (")[0]: SemanticModel.load(paths.semantic_model(kind)) for kind in kinds}
         content = ReportContent(
             title="serep: from meshes to capture",
             introduction=f"Heads from {heads.provenance['source']}: {len(train.neutrals)} people trained on, {len(heads.select('test').neutrals)} tested.",
             key_numbers=(
                 ("retargeting, unseen people and expressions", f"{metrics['score_semantic'][released]['retargeting_mm']:.3f} mm"),
                 ("capture on test renders", "{:.2f} mm of {:.2f} mm motion".format(*(metrics["score_capture"][row]["vertex_mm"] for row in ("ours", "neutral")))),
-                ("five-view benchmark", f"{metrics['benchmark']['methods']['capture']['mean_mm']:.2f} mm")),
+                ("five-view benchmark", "{:.2f} mm, the neutral {:.2f} mm".format(
+                    *(metrics["benchmark"]["methods"][row]["macro_mean_mm"] for row in ("capture", "neutral"))))),
             data=data_section(*contact_images(parts[params.render.parts_of("train")[0]]), train.weights, heads.expression_names,
                               {name: metrics[f"render_{name}"] for name in parts},
                               **units_in_renders([parts[name] for name in params.render.parts_of("train")], heads)),

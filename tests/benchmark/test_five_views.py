@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from serep.benchmark.compare import COLUMNS
-from serep.benchmark.five_views import measure, method_scores, per_frame_table
+from serep.benchmark.five_views import best_of, measure, method_scores, per_frame_table
 from serep.benchmark.multirex import RegionProtocol, region_errors
 
 PROTOCOL = RegionProtocol(("low", "high"), (np.arange(0, 20), np.arange(20, 40)), (np.arange(0, 40), np.arange(20, 50)), 50)
@@ -78,3 +78,7 @@ def test_rows_have_the_columns_of_the_real_benchmark(neutral, truth):
     last = table.slice(table.num_rows - 1).to_pylist()[0]
     assert last == {"method": "own", "source_video": "p6#right_60", "camera": "right_60", "region": "high", "identity": "p6", "frame": len(truth) - 1,
                     "official_mm": measured["own"][-1].official[-1, 1], "fixed_mm": measured["own"][-1].fixed[-1, 1]}  # fmt: skip
+
+
+def test_the_setting_that_errs_least(neutral, truth):
+    assert best_of({amount: videos(neutral, truth, lambda n, amount=amount: neutral + amount * (truth - neutral)) for amount in (0.2, 0.9, 1.4)}) == 0.9

@@ -61,3 +61,12 @@ def test_noise_shrinks_the_answer_and_lost_frames_are_neutral(face, topology, rn
         np.testing.assert_array_equal(fitted[5], topology.template)
         sizes.append(np.abs(fitted - topology.template).mean())
     assert sizes[1] < 0.7 * sizes[0]
+
+
+def test_errors_that_go_together_want_caution(face, topology, rng):
+    """Landmarks all moved by a wrong jaw pass for an expression, in every frame; a cautious fit is taken in less, down to the neutral."""
+    linear, displacements = face
+    wrong = seen_from(topology, topology.template + displacements[:2], (0, 0), rng)
+    sizes = [np.abs(linear.fit(topology.template, wrong, np.ones(2, bool), topology, INTRINSICS, caution=caution) - topology.template).mean()
+             for caution in (1.0, 1e5, 1e9)]  # fmt: skip
+    assert sizes[0] > sizes[1] > sizes[2] and sizes[2] < 0.02 * sizes[0]

@@ -9,7 +9,7 @@ from report_examples import example_content, picture, section, table
 from report_page_reader import Page, check_page
 
 from serep.benchmark.report import render_html, render_markdown, with_code, write_report
-from serep.benchmark.report_content import SECTIONS, Column, Figure, Finding, ReportContent, Row, Section, Table, Viewer
+from serep.benchmark.report_content import SECTIONS, Column, Figure, Finding, ReportContent, Row, Section, Table, Viewer, format_cell
 from serep.benchmark.report_findings import all_findings, mirrored_findings, verdict
 from serep.benchmark.report_tables import region_table, view_table
 
@@ -121,6 +121,13 @@ def test_only_scores_are_compared(content, better, own, baseline, worse):
     assert bool(found) == worse
 
 
+def test_what_no_reader_can_see_is_no_difference(content):
+    """Equal in the shown decimals: both are best, and nothing is worse. And no minus zero."""
+    content = dataclasses.replace(content, semantic=section(table(0.70004, 0.70001)))
+    assert all_findings(content) == () and render_html(content).count('<td class="best">0.700</td>') == 2
+    assert format_cell(-0.0001, Column("lag", decimals=1)) == "0.0" and format_cell(-0.0001, Column("more", decimals=2, difference=True)) == "+0.00"
+
+
 def test_nan_is_shown_and_said(content):
     content = dataclasses.replace(content, benchmark=section(table(float("nan"), float("inf"))))
     assert all_findings(content)[0].text == "Unseen people: retargeting is not a number for neural, displacement PCA"
@@ -163,7 +170,8 @@ def benchmark_scores(mean, *, apart=None, people=2):
     part = {"mean": mean, "low": low, "high": high}
     scores = {"macro_mean_mm": mean, "interval_mm": [low, high], "macro_regions_mm": {"mouth": part, "eyes_forehead": part},
               "macro_views_mm": {"Frontal": part, "Profile": part}, "jitter_ratio": 0.5, "lag_frames": None}  # fmt: skip
-    return scores if apart is None else scores | {"more_than_own": {"mean_mm": apart, "interval_mm": [apart - 0.3, apart + 0.3] if people > 1 else [None, None]}}
+    return scores if apart is None else scores | {"more_than_own": {"mean_mm": apart, "interval_mm": [apart - 0.3, apart + 0.3] if people > 1 else [None, None],
+                                                            "p_value": 0.25}}
 
 
 def test_tables_of_the_benchmark(content):
@@ -171,9 +179,9 @@ def test_tables_of_the_benchmark(content):
                "true codes": benchmark_scores(0.1, apart=-0.9)}  # fmt: skip
     roles = {"capture": "own", "linear 3DMM": "baseline", "neutral": "baseline", "true codes": ""}
     regions, views = region_table(methods, own="capture", roles=roles, note="n"), view_table(methods, own="capture", roles=roles)
-    assert [column.heading for column in regions.columns] == ["mouth (mm)", "eyes forehead (mm)", "all (mm)", "more than capture (mm)", "jitter (of the truth's)",
-                                                             "lag (frames)"]  # fmt: skip
-    assert regions.rows[0].values == (1.0, 1.0, 1.0, None, 0.5, None) and regions.rows[0].intervals == (*[(0.9, 1.1)] * 3, None, None, None)
+    assert [column.heading for column in regions.columns] == ["mouth (mm)", "eyes forehead (mm)", "all (mm)", "more than capture (mm)", "p",
+                                                             "jitter (of the truth's)", "lag (frames)"]  # fmt: skip
+    assert regions.rows[0].values == (1.0, 1.0, 1.0, None, None, 0.5, None) and regions.rows[0].intervals == (*[(0.9, 1.1)] * 3, *[None] * 4)
     assert [column.name for column in views.columns] == ["Frontal", "Profile"] and views.rows[2].values == (2.0, 2.0) and "bootstrap over people" in views.intervals
     content = dataclasses.replace(content, benchmark=Section("", (regions, views)))
     assert all_findings(content) == ()
