@@ -22,7 +22,8 @@ from serep.models.rig import Rig
 
 OPSET = 18
 EXAMPLE_BATCH = 2  # of the inputs that are traced; any other number works too
-CROP = ("images: uint8 sRGB crops (B, S, S, 3), the face in the middle: the square around its landmarks (middle of their bounding box, its longer side) "
+CROP = ("images: uint8 sRGB crops (B, S, S, 3), the face upright in the middle: turned so that the line between its eyes, and across it that from eyes to "
+        "mouth, are level on average; then the square around its landmarks (middle of their bounding box, its longer side) "
         "times crop_scale, bilinear, black beyond the picture. codes: in the model's units. landmarks: shares of the crop's side from its top left corner, "
         "in the order of landmark_ids (MediaPipe face mesh). presence: probability of a whole face. vertices: mm, without head motion.")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PIXEL_MEAN, PIXEL_SPREAD = 0.45, 0.25  # of sRGB values in 0..1 over ordinary pictures; brings the input near zero mean, unit variance
+FAINTEST = 0.02  # of sRGB values in 0..1: the contrast below which a crop is left as faint as it is
 HEATMAP_MARGIN = 0.125  # share of the crop's side by which landmarks may lie outside of the crop
 SHAPE_EPSILON = 1e-4  # of the crop's side; keeps the landmark shape finite while all landmarks still coincide
 
@@ -36,6 +36,12 @@ def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Se
 def _full(values: Tensor) -> Tensor:
     """At least single precision: what leaves mixed precision."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def even_exposure(images: Tensor) -> Tensor:
+    """Each channel of each picture with mean 0 and spread 1: what light, exposure and white balance did to it as a whole need not be learnt."""
+    centred = images - images.mean(dim=(2, 3), keepdim=True)
+    return centred / (centred.square().mean(dim=(2, 3), keepdim=True) + FAINTEST**2).sqrt()
 
 
 class ResidualBlock(nn.Module):
@@ -76,7 +82,7 @@ class ImageEncoder(nn.Module):
         self.map_width, self.deep_width, self.strides = shape.map_width, inputs, 4 * 2 ** (len(shape.widths) - 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.stem((images - PIXEL_MEAN) / PIXEL_SPREAD)
+        features = self.stem(even_exposure(images))
         fine = None
         for stage, lateral in zip(self.stages, self.laterals, strict=True):
             features = stage(features)
@@ -183,8 +189,8 @@ class CaptureOutput:
     """(B,) logit that the crop shows a whole face."""
     features: Tensor
     """(B, C) the deep map's mean, which the domain classifier reads."""
-    heatmaps: Tensor
-    """(B, L, H, W) logits of where each landmark is."""
+    heatmaps: Tensor | None = None
+    """(B, L, H, W) logits of where each landmark is, which training needs; None from stand-ins that draw no maps."""
 
 
 class CaptureNetwork(nn.Module):

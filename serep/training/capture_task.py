@@ -1,16 +1,17 @@
 """Trains the capture network on renders, and on real faces where there are any."""
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from serep.data.read_ahead import read_ahead
 from serep.data.real_faces import RealFaces
 from serep.models.capture import CaptureModel, CaptureSettings
 from serep.models.capture_network import CaptureNetwork, CaptureOutput, heatmap_loss, reversal_strength
@@ -20,6 +21,7 @@ from serep.training.augmentation import AugmentationRanges, RenderAugmentation
 from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, mirrored_codes, mirrored_landmarks, sampling_shares
 from serep.training.degradation import NoisePool, degrade, relight
 from serep.training.loop import fit
+from serep.training.posed_rig import PosedRig
 
 __all__ = ["LOSSES", "CaptureTask", "LabelledRenders", "PosedRig", "RealFaces", "train_capture"]
 
@@ -27,10 +29,9 @@ LOSSES = ("code", "vertices", "landmarks_3d", "landmarks_2d", "heatmaps", "openi
 # Upper and lower points of lids and inner lips (MediaPipe ids): what is between them is small in mm and all that people look at.
 OPENINGS = ((159, 145), (160, 144), (158, 153), (386, 374), (387, 373), (385, 380), (13, 14), (82, 87), (312, 317))
 LEAST_SPREAD = 1e-3  # share of the mean spread below which a code number counts as constant; keeps standardising finite
-VERTEX_SAMPLES = 400  # moving vertices on which predicted and true expressions are compared
-MOVING_MM = 0.3  # mean motion over the training renders beyond which a vertex counts as moving
 LANDMARK_MARGIN = 0.08  # landmarks this far outside of the crop still count for the loss
 VALIDATION_BATCH = 128
+BATCHES_AHEAD = 4
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -41,30 +42,15 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-class PosedRig:
-    """The mean head's rig at its landmarks and at some moving vertices, as two small matrices: differentiable and cheap."""
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Augmented renders, and real crops behind them."""
 
-    def __init__(self, semantic: SemanticModel, codes: Float[np.ndarray, "N Z"], *, device: torch.device, rng: np.random.Generator):
-        rig = semantic.bind(semantic.mean_neutral)
-        basis = rig.basis
-        probe = torch.from_numpy(codes[rng.permutation(len(codes))[:256]])
-        with torch.no_grad():
-            weights = rig.coefficients(probe).numpy()
-        motion = np.mean([np.linalg.norm(np.tensordot(row, basis, axes=1), axis=-1) for row in weights], axis=0)
-        moving = np.flatnonzero(motion > MOVING_MM)
-        if not len(moving):
-            raise ValueError("the renders' codes move no vertex of the mean head: were they drawn with another semantic model? "
-                             "Draw them again (dvc repro -f render)")
-        chosen = np.sort(rng.permutation(moving)[:VERTEX_SAMPLES])
-        # A copy: the semantic model keeps its own decoder, on the processor and as it was trained.
-        self._decoder = copy.deepcopy(rig.decoder).to(device).eval().requires_grad_(False)
-        self.vertices = torch.from_numpy(basis[:, chosen].copy()).to(device)
-        self.landmarks = torch.from_numpy(semantic.topology.landmarks(basis.astype(np.float64)).astype(np.float32)).to(device)
-
-    def displacements(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the sampled vertices (B, v, 3) and of the landmarks (B, L, 3), in mm."""
-        weights = self._decoder(codes)
-        return torch.einsum("bk,kva->bva", weights, self.vertices), torch.einsum("bk,kva->bva", weights, self.landmarks)
+    images: UInt8[np.ndarray, "N S S 3"]
+    landmarks: Float[np.ndarray, "B L 2"]
+    present: Bool[np.ndarray, " B"]
+    codes: Float[np.ndarray, "B Z"]
+    real_landmarks: Float[np.ndarray, "n L 2"]
 
 
 class CaptureTask:
@@ -96,31 +82,46 @@ class CaptureTask:
         self._upper, self._lower = (torch.from_numpy(semantic.topology.landmark_rows(ends).astype(np.int64)) for ends in zip(*OPENINGS, strict=True))
         self._shares = sampling_shares(self._train_openings(), balance)
         self._order = np.zeros(0, np.int64)
+        self._drawn: Generator[_Batch] | None = None
         self._mirrored_codes = mirrored_codes(semantic, train.codes) if augmentation.mirrors else train.codes
 
     def losses(self, progress: float) -> dict[str, Tensor]:
-        rows = self._next_rows()
-        batch = self._augmentation.draw(self._train.layers[rows], self._train.landmarks[rows])
+        if self._drawn is None:
+            self._drawn = read_ahead(self._draw_batches(), depth=BATCHES_AHEAD)
+        batch = next(self._drawn)
         images = images_to_network(batch.images, self._device)
-        if self._real_count:
-            crops, places = self._draw_real()
-            images = torch.cat([images, images_to_network(crops, self._device)]).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed_precision):
             output = self.module(images)
-        present = torch.from_numpy(batch.present).to(self._device)
-        count = len(rows)
-        codes = np.where(batch.mirrored[:, None], self._mirrored_codes[rows], self._train.codes[rows])
-        landmarks, codes = (torch.from_numpy(one).to(self._device) for one in (batch.landmarks, codes))
+        present, landmarks, codes = (torch.from_numpy(one).to(self._device) for one in (batch.present, batch.landmarks, batch.codes))
+        count = len(present)
         terms = self._label_losses(output, present, landmarks, codes)
         terms["presence"] = functional.binary_cross_entropy_with_logits(output.presence[:count], present.float())
         if "real_landmarks" in self._real_terms:
-            terms["real_landmarks"] = self._landmark_loss(output.landmarks[count:], torch.from_numpy(places).to(self._device))
+            terms["real_landmarks"] = self._landmark_loss(output.landmarks[count:], torch.from_numpy(batch.real_landmarks).to(self._device))
         if "domain" in self._real_terms:
             faces = torch.cat([output.features[:count][present], output.features[count:]])
             logits = self.module.domain_classifier(faces, reversal_strength(progress))
             is_real = (torch.arange(len(faces), device=self._device) >= len(faces) - self._real_count).float()
             terms["domain"] = functional.binary_cross_entropy_with_logits(logits, is_real)
         return {name: self._weights[name] * value for name, value in terms.items()}
+
+    def close(self) -> None:
+        """Ends the drawing of batches."""
+        if self._drawn is not None:
+            self._drawn.close()
+            self._drawn = None
+
+    def _draw_batches(self) -> Iterator[_Batch]:
+        """Endless. Runs in a thread of its own, which alone uses the random numbers from here on: drawing costs a quarter of what a training step does."""
+        while True:
+            rows = self._next_rows()
+            crops = self._augmentation.draw(self._train.layers[rows], self._train.landmarks[rows])
+            codes = np.where(crops.mirrored[:, None], self._mirrored_codes[rows], self._train.codes[rows])
+            images, places = crops.images, np.zeros((0, *crops.landmarks.shape[1:]), np.float32)
+            if self._real_count:
+                real, places = self._draw_real()
+                images = np.concatenate([images, real])
+            yield _Batch(images, crops.landmarks, crops.present, codes, places)
 
     def _label_losses(self, output: CaptureOutput, present: Tensor, landmarks: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Only crops that show a face count. Lengths: mm on the mean head, and hundredths of the crop's side."""
@@ -245,6 +246,9 @@ def train_capture(
                               backgrounds=backgrounds, rng=rng, mirror=mirrored_landmarks(semantic.topology))
     task = CaptureTask(network, semantic, train, validation, augmentation=draw, weights=loss_weights, batch_size=batch_size, real=real,
                        real_share=real_share, balance=balance, mixed_precision=mixed_precision, device=device, rng=rng)
-    curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,
-                log_every=log_every, validate_every=validate_every, on_metrics=on_metrics, label="capture")
+    try:
+        curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,
+                    log_every=log_every, validate_every=validate_every, on_metrics=on_metrics, label="capture")
+    finally:
+        task.close()
     return CaptureModel(network, semantic, landmark_ids, settings), curve

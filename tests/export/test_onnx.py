@@ -59,7 +59,7 @@ def test_a_video_is_captured_alike(model, exported, monkeypatch):
     frames = np.random.default_rng(0).integers(0, 255, (6, 96, 96, 3), dtype=np.uint8)
     monkeypatch.setattr("serep.models.face_tracker.Sighting.is_face", lambda self, threshold: True)
     monkeypatch.setattr("serep.models.face_tracker.Sighting.drift", lambda self: 0.0)  # noise holds no face to keep in the middle
-    monkeypatch.setattr("serep.models.face_tracker.landmark_square", lambda landmarks: face_square())
+    monkeypatch.setattr("serep.models.face_tracker.landmark_square", lambda landmarks, angle: face_square())
     monkeypatch.setattr("serep.models.face_tracker.find_faces", lambda picture, *, thorough: [face_square()])
     monkeypatch.setattr(model, "engine", model.engine)
     with_torch = model.run(frames)

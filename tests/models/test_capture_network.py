@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from serep.models.capture_network import ENCODERS, CaptureNetwork, DomainClassifier, LandmarkHead, gradient_reversal, heatmap_loss, reversal_strength
+from serep.models.capture_network import ENCODERS, CaptureNetwork, DomainClassifier, LandmarkHead, even_exposure, gradient_reversal, heatmap_loss, reversal_strength
 
 
 def tiny(code_size=5, landmark_count=7, image_size=32):
@@ -21,6 +21,7 @@ def test_output_shapes(encoder):
     assert output.landmarks.shape == (2, 7, 2)
     assert output.presence.shape == (2,)
     assert output.features.shape == (2, ENCODERS[encoder].widths[-1])
+    assert output.heatmaps.shape == (2, 7, 16, 16)
 
 
 def test_odd_map_sizes_fit_together():
@@ -41,6 +42,14 @@ def test_evaluation_does_not_depend_on_the_batch():
     whole, alone = network(images), network(images[2:3])
     torch.testing.assert_close(whole.codes[2:3], alone.codes, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(whole.landmarks[2:3], alone.landmarks, rtol=1e-4, atol=1e-5)
+
+
+def test_exposure_and_white_balance_are_taken_out():
+    pictures = torch.rand(2, 3, 32, 32) * 0.5 + 0.2
+    changed = pictures * torch.tensor([0.6, 1.0, 1.3])[:, None, None] + 0.1
+    torch.testing.assert_close(even_exposure(pictures), even_exposure(changed), atol=0.06, rtol=0)
+    torch.testing.assert_close(even_exposure(pictures).std(dim=(2, 3), correction=0), torch.ones(2, 3), atol=0.02, rtol=0)
+    assert not even_exposure(torch.full((1, 3, 8, 8), 0.7)).abs().max() > 1e-4  # nothing to see stays nothing
 
 
 def test_codes_leave_in_the_semantic_models_units():
