@@ -26,6 +26,18 @@ def test_file_keeps_every_field(tmp_path):
     assert (tmp_path / "clip.npz").read_bytes() == before
 
 
+def test_other_programs_find_what_they_were_promised(tmp_path):
+    """The names, shapes and types of the file are a contract: changing one breaks programs that read it with NumPy alone."""
+    result(5).save(tmp_path / "clip.npz")
+    with np.load(tmp_path / "clip.npz", allow_pickle=False) as archive:
+        found = {name: (archive[name].shape, str(archive[name].dtype)) for name in archive.files}
+    assert found == {
+        "codes": ((5, 3), "float32"), "vertices": ((5, 6, 3), "float32"), "head_pose": ((5, 4, 4), "float32"), "landmark_ids": ((2,), "int32"),
+        "landmarks": ((5, 2, 2), "float32"), "mesh_landmarks": ((5, 2, 3), "float32"), "boxes": ((5, 4), "float32"), "found": ((5,), "bool"),
+        "fps": ((), "float64"),
+    }
+
+
 def test_pieces_join(rng):
     first, second = result(4, rng), result(3, rng)
     joined = CaptureResult.join([first, second])
