@@ -60,8 +60,9 @@ def checked_out(root: Path, name: str, *, params: Params) -> Iterator[Path]:
     try:
         (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {ask_dvc(root, 'cache', 'dir').strip()}\n")
         for path in untracked_inputs(root, params):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).symlink_to(root / path)
+            if not (folder / path).exists():  # DVC keeps in the experiment what git does not ignore
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).symlink_to(root / path)
         ask_dvc(folder, "checkout")
         yield folder
     finally:

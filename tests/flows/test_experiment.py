@@ -13,7 +13,7 @@ PARAMS = SimpleNamespace(paths=SimpleNamespace(real_images=Path("footage")), hea
 PIPELINE = """
 stages:
   heads:
-    cmd: cat scans.txt footage/* params.yaml > heads.txt
+    cmd: cat scans.txt footage/README.md footage/clip.txt params.yaml > heads.txt
     deps: [scans.txt, footage]
     params: [seed]
     outs: [heads.txt]
@@ -51,7 +51,7 @@ def test_results_are_in_a_folder_of_their_own_and_the_checkout_stays_as_it_was(r
     rows = run_experiment(repository, "retrain-1", {"seed": 2}, params=PARAMS, runner=StageRunner(repository, pipeline_run="flow"), log=said.append)
     assert [(row["stage"], row["state"]) for row in rows] == [("heads", "Ran")] and any("Running stage" in line for line in said)
     with checked_out(repository, "retrain-1", params=PARAMS) as folder:
-        assert (folder / "heads.txt").read_text() == "scan\nclip\npage\nseed: 2\n"
+        assert (folder / "heads.txt").read_text() == "scan\npage\nclip\nseed: 2\n"
         assert ask_dvc(folder, "status", "--json").strip() == "{}"  # up to date: it may be released
         assert (folder / "m.json").read_text() == "1\n"
     assert not folder.exists() and "serep-retrain" not in git(repository, "worktree", "list")
@@ -60,7 +60,7 @@ def test_results_are_in_a_folder_of_their_own_and_the_checkout_stays_as_it_was(r
     again = run_experiment(repository, "retrain-2", {"seed": 2}, params=PARAMS, runner=StageRunner(repository, pipeline_run="flow"), log=said.append)
     assert [row["state"] for row in again] == ["Restored"]
     with checked_out(repository, "retrain-2", params=PARAMS) as folder:
-        assert (folder / "heads.txt").read_text() == "scan\nclip\npage\nseed: 2\n"
+        assert (folder / "heads.txt").read_text() == "scan\npage\nclip\nseed: 2\n"
 
 
 def test_failing_experiment_and_missing_one_are_said(repository):
