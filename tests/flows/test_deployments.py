@@ -45,7 +45,7 @@ def server(project, environment, start, tmp_path) -> dict[str, str]:
     environment = environment | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     log = (tmp_path / "server.log").open("w")
     start(prefect("server", "start", "--host", "127.0.0.1", "--port", str(port)), cwd=project, env=environment, stdout=log, stderr=log)
-    for _ in range(180):
+    for _ in range(600):  # beside other work it takes minutes
         try:
             urllib.request.urlopen(f"{environment['PREFECT_API_URL']}/health", timeout=2).close()
         except (URLError, OSError):
