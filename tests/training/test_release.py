@@ -95,7 +95,7 @@ SCORES = {"score_semantic.error_mm.mouth": 0.5, ERROR: 0.4}
 
 def release_of(store: Path, semantic: Path, capture: Path, *, scores: dict = SCORES, again: bool = False, documents: dict | None = None) -> release.Release:
     folders = {release.SEMANTIC: semantic, release.CAPTURE: capture}
-    candidate = release.Candidate(folders, scores, {"dvc.lock": LOCK, "report.html": "<p>ü"} | (documents or {}))
+    candidate = release.Candidate(folders, scores, ("data/heads",), {"dvc.lock": LOCK, "report.html": "<p>ü"} | (documents or {}))
     return release.release_models(store, candidate, gate=GATE, again=again)
 
 
@@ -266,6 +266,17 @@ def test_rollback_brings_the_champions_before_back_and_the_way_there_is_not_gone
     assert aliased(store) == first
     assert numbers(register(store, stand_in("semantic", 17), capture, again=True)) == second == aliased(store)
     assert numbers(register(store, stand_in("semantic", 17), capture)) == second
+
+
+def test_champion_that_was_measured_on_other_people_is_said(store, stand_in):
+    capture = stand_in("capture", 3)
+    register(store, stand_in("semantic", 59), capture)
+    assert release_of(store, stand_in("semantic", 61), capture).other_data == ()
+    (store / "dvc.lock").write_text(LOCK.replace("0a1b", "ffff"))
+    try:
+        assert release_of(store, stand_in("semantic", 67), capture).other_data == ("data/heads",)
+    finally:
+        (store / "dvc.lock").write_text(LOCK)
 
 
 def test_rollback_to_a_model_whose_files_are_gone_changes_nothing(store, stand_in):
