@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -43,9 +42,10 @@ def run_experiment(root: Path, name: str, overrides: Overrides, *, params: Param
 
 
 def untracked_inputs(root: Path, params: Params) -> list[Path]:
-    """Inputs inside the project that git does not hold, which a copy of the project therefore lacks."""
+    """Files and whole folders among the inputs that lie in the project and git does not hold: a copy of the project lacks them."""
     inside = [path for path in (params.paths.real_images, params.heads.path) if not path.is_absolute() and (root / path).exists()]
-    return [path for path in inside if _git(root, "ls-files", "--others", "--", str(path))]
+    listed = _git(root, "ls-files", "-z", "--others", "--directory", "--", *map(str, inside)) if inside else ""
+    return [Path(name) for name in listed.split("\0") if name]
 
 
 @contextmanager
@@ -60,9 +60,9 @@ def checked_out(root: Path, name: str, *, params: Params) -> Iterator[Path]:
     try:
         (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {ask_dvc(root, 'cache', 'dir').strip()}\n")
         for path in untracked_inputs(root, params):
-            shutil.rmtree(folder / path, ignore_errors=True)
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(root / path, folder / path, copy_function=_link)
+            if not (folder / path).exists():  # DVC keeps in the experiment what git does not ignore
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).symlink_to(root / path)
         ask_dvc(folder, "checkout")
         yield folder
     finally:
@@ -72,10 +72,6 @@ def checked_out(root: Path, name: str, *, params: Params) -> Iterator[Path]:
 def _remove(root: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _git(root, "worktree", "prune")
-
-
-def _link(source: str, target: str) -> None:
-    os.symlink(source, target)
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -173,10 +173,13 @@ def workspace_lock(root: Path, holder: str, log: Log, *, wait_s: float = WAIT_SE
     folder.mkdir(parents=True, exist_ok=True)
     lock, note = FileLock(folder / "serep-flow.lock", thread_local=False, is_singleton=True), folder / "serep-flow.holder"
     deadline, told = time.monotonic() + wait_s, False
+    inner = lock.is_locked  # a flow within a flow: the outer one has looked
     while True:
         with suppress(Timeout):
             lock.acquire(timeout=0)
-        others = _dvc_writers(folder) if lock.is_locked else note.read_text() if note.is_file() else "another flow"
+        others = note.read_text() if note.is_file() else "another flow"
+        if lock.is_locked:
+            others = "" if inner else _dvc_writers(folder)
         if not others:
             break
         if lock.is_locked:
@@ -188,7 +191,8 @@ def workspace_lock(root: Path, holder: str, log: Log, *, wait_s: float = WAIT_SE
             told = True
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
     try:
-        note.write_text(f"{holder} (process {os.getpid()})")
+        if not inner:
+            note.write_text(f"{holder} (process {os.getpid()})")
         yield
     finally:
         lock.release()
@@ -208,5 +212,4 @@ def _dvc_writers(folder: Path) -> str:
         except LockError:
             return "DVC"
         return ""
-    own = {process.pid for process in psutil.Process().children(recursive=True)}
-    return ", ".join(sorted({f"{info['cmd']} (process {info['pid']})" for info in written.values() if info["pid"] not in own and psutil.pid_exists(info["pid"])}))
+    return ", ".join(sorted({f"{info['cmd']} (process {info['pid']})" for info in written.values() if psutil.pid_exists(info["pid"])}))

@@ -56,6 +56,7 @@ def candidate(root: Path, params: Params) -> Candidate:
     return Candidate(
         folders={SEMANTIC: root / paths.semantic_model(params.semantic.kind), CAPTURE: root / paths.capture},
         scores=read_scores({stage: root / paths.metric(stage) for stage in SCORE_STAGES}, released=params.semantic.kind),
+        test_data=(paths.surfaces.as_posix(),),
         documents=documents | {"sources.json": json.dumps(sources, indent=2)},
     )
 
@@ -76,6 +77,8 @@ def release(again: bool = False, folder: str | None = None) -> list[dict] | Stat
         return Failed(message=str(error))
     show_table("release-gate", gate_rows(made), f"Metrics of the new models of {root.name} against the champion's")
     show_file("report", root / load_params(root).paths.report / "index.html", "The report of the released models")
+    if made.other_data:
+        log.warning("the champion was measured on other test data (%s): compare with care", ", ".join(made.other_data))
     alias = CHALLENGER if made.refused else CHAMPION
     rows = [{"model": f"models:/{version.name}@{alias}", "version": version.version, "new": version.created} for version in made.versions]
     show_table("release", rows, f"Models that {root.name} released")

@@ -9,7 +9,7 @@ import torch
 from serep.models.capture import CaptureModel
 from serep.models.semantic import SEMANTIC_KINDS, SemanticModel
 from serep.models.store import load_config
-from serep.training.tracking import findregistry_root, model_folder
+from serep.training.tracking import find_project_root, model_folder
 
 
 def load_model(source: str | Path, *, root: Path | None = None, device: torch.device | None = None) -> SemanticModel | CaptureModel:
@@ -32,7 +32,7 @@ def load_model(source: str | Path, *, root: Path | None = None, device: torch.de
 def registry_root() -> Path:
     """The project around the working folder; any folder will do where MLFLOW_TRACKING_URI names the registry."""
     try:
-        return findregistry_root(Path.cwd())
+        return find_project_root(Path.cwd())
     except FileNotFoundError as problem:
         if os.environ.get("MLFLOW_TRACKING_URI"):
             return Path.cwd()

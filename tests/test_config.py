@@ -118,3 +118,24 @@ def test_the_simulated_domain_has_the_other_renders_ranges_but_where_it_says_oth
     ranges = loaded.simulated.scene_ranges(loaded.render.ranges)
     assert ranges.view_max_deg == params["simulated"]["ranges"]["view_max_deg"] != params["render"]["ranges"]["view_max_deg"]
     assert ranges.yaw_max_deg == params["render"]["ranges"]["yaw_max_deg"]
+
+
+def test_overrides_change_values_that_are_there(params, tmp_path):
+    changed = load_params(_write(tmp_path, params), {"heads.seed": 7, "release.gate.found.bound": None, "heads.path": "/data/scans"})
+    assert changed.heads.seed == 7 and changed.release.bars()["found"].bound is None and changed.heads.path == Path("/data/scans")
+    for key in ("heads.sead", "head.seed", "heads.seed.deeper"):
+        with pytest.raises(ParamsError, match=rf"^{key}: params\.yaml has no such key"):
+            load_params(tmp_path, {key: 1})
+    with pytest.raises(ParamsError, match=r"heads\.seed: .*integer.* \(got 'many'\)"):
+        load_params(tmp_path, {"heads.seed": "many"})
+
+
+@pytest.mark.parametrize(("metric", "message"), [
+    ({"margin": -1}, "release.gate.found.margin: Input should be greater than or equal to 0 (got -1)"),
+    ({"better": "bigger"}, "release.gate.found.better: Input should be 'lower' or 'higher' (got 'bigger')"),
+])
+def test_gates_that_cannot_be(params, tmp_path, metric, message):
+    params["release"]["gate"]["found"] |= metric
+    with pytest.raises(ParamsError) as error:
+        load_params(_write(tmp_path, params))
+    assert message in str(error.value)

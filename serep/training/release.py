@@ -35,19 +35,24 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Release:
-    """What a release came to: the versions of both models, what the gate said, and the reason when they did not become champions."""
+    """What a release came to: the versions of both models, what the gate said, and the reason when they did not become champions.
+
+    `other_data` are the test data that the champion was measured on with other content: its numbers are of another test.
+    """
 
     versions: tuple[ModelVersion, ...]
     verdicts: tuple[Verdict, ...]
     refused: str | None
+    other_data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to be released: each model's folder, which `scores` (see `read_scores`) it got, and documents to keep with it (name to content)."""
+    """What is to be released: each model's folder, which `scores` (see `read_scores`) it got on which outputs, and documents to keep (name to content)."""
 
     folders: Mapping[str, Path]
     scores: Mapping[str, float]
+    test_data: tuple[str, ...]
     documents: Mapping[str, str]
 
 
@@ -64,12 +69,14 @@ def release_models(root: Path, candidate: Candidate, *, gate: Mapping[str, Bar],
         for name, number in numbers.items():
             client.set_registered_model_alias(name, CHALLENGER, str(number))
         now = champions(client)
-        verdicts = judge(gate, candidate.scores, {} if now == numbers else champion_scores(root, now))
+        others = {} if now == numbers else now
+        other_data = _other_data(client, others, candidate.test_data, locked_hashes(root))
+        verdicts = judge(gate, candidate.scores, champion_scores(root, others))
         refused = refusal(verdicts)
         if refused is None and now != numbers:
             refuse_taken_back(client, numbers, again=again)
             promote(client, numbers)
-        return Release(tuple(versions), tuple(verdicts), refused)
+        return Release(tuple(versions), tuple(verdicts), refused, other_data)
 
 
 def register_models(root: Path, candidate: Candidate) -> list[ModelVersion]:
@@ -188,8 +195,18 @@ def read_scores(files: Mapping[str, Path], *, released: str) -> dict[str, float]
 
 
 def _scores_of(client: Any, version: ModelVersion) -> dict[str, float]:
-    found = client.get_model_version(version.name, str(version.version))
-    return _scores_for(version.name, client.get_run(found.tags.get("scores_run") or found.run_id).data.metrics)
+    return _scores_for(version.name, _scored(client, version.name, version.version).data.metrics)
+
+
+def _scored(client: Any, name: str, number: int) -> Any:
+    """The run that holds a version's latest scores, and the tags of the data they were measured on."""
+    version = client.get_model_version(name, str(number))
+    return client.get_run(version.tags.get("scores_run") or version.run_id)
+
+
+def _other_data(client: Any, versions: Mapping[str, int], paths: tuple[str, ...], hashes: Mapping[str, str]) -> tuple[str, ...]:
+    runs = [_scored(client, name, number).data.tags for name, number in versions.items()]
+    return tuple(path for path in paths if any(tags.get(valid_key(f"data.{path}")) != hashes.get(path) for tags in runs))
 
 
 def _scores_for(name: str, scores: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import serep.benchmark.topologies as topologies
+from serep.benchmark import topologies
 from serep.benchmark.topologies import OWN, TOPOLOGIES, score_topologies
 from serep.data.heads import HeadSet
 from serep.geometry.mesh import Mesh

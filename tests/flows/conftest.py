@@ -51,6 +51,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
         started.append(subprocess.Popen(command, **options))
         return started[-1]
 
+    run.started = started
     yield run
     family: set[psutil.Process] = set()
     for process in started:

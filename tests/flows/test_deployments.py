@@ -45,7 +45,7 @@ def server(project, environment, start, tmp_path) -> dict[str, str]:
     environment = environment | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     log = (tmp_path / "server.log").open("w")
     start(prefect("server", "start", "--host", "127.0.0.1", "--port", str(port)), cwd=project, env=environment, stdout=log, stderr=log)
-    for _ in range(180):
+    for _ in range(600):  # beside other work it takes minutes
         try:
             urllib.request.urlopen(f"{environment['PREFECT_API_URL']}/health", timeout=2).close()
         except (URLError, OSError):
@@ -70,9 +70,40 @@ def test_deployed_flows_run_on_a_worker(project, server, start, tmp_path):
     log = (tmp_path / "worker.log").open("w")
     start(prefect("worker", "start", "--pool", "serep"), cwd=tmp_path, env=server, stdout=log, stderr=log)
 
+    # A wrong type never reaches a worker.
+    for flow, parameters in [("reproduce", {"stages": 5}), ("reproduce", {"retries": "often"}), ("retrain", {"overrides": "x"})]:
+        said = run("deployment", "run", f"{flow}/serep", "--watch", "--params", json.dumps(parameters), fails=True)
+        assert f"'{next(iter(parameters))}'" in said and "Validation failed for field" in said
+    assert "0 2 * * *" in run("deployment", "schedule", "ls", "retrain/serep")
+
     run("deployment", "run", "reproduce/serep", "--watch", "--params", json.dumps({"stages": ["part"]}))
     assert {file.name for file in project.glob("*.txt")} == {"first.txt", "part-a.txt", "part-b.txt"}
+    assert "reproduce" in run("artifact", "ls")
 
     # No models here: the release must refuse, and say why.
     run("deployment", "run", "release/serep", "--watch", fails=True)
     assert "dvc.yaml has no stage 'score_semantic'" in (tmp_path / "worker.log").read_text()
+
+
+@pytest.mark.slow
+def test_run_outlives_its_server_and_the_next_one_finds_its_work(project, server, start, tmp_path):
+    (project / "stage.py").write_text("""
+import sys, time
+from pathlib import Path
+print("making", sys.argv[1], flush=True)
+while not Path("go").exists():
+    time.sleep(0.1)
+Path(sys.argv[1]).write_text("made")
+""")
+    environment = server | {"PREFECT_CLIENT_MAX_RETRIES": "0", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "flows.reproduce", "first", "aside"]
+    run = start(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert any("making first.txt" in line for line in run.stdout)
+    start.started[0].kill()
+    (project / "go").touch()
+    run.communicate(timeout=200)
+    assert {name: (project / name).read_text() for name in ("first.txt", "aside.txt")} == {"first.txt": "made", "aside.txt": "made"}
+
+    del environment["PREFECT_API_URL"]
+    again = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert [line.split()[:2] for line in again.stdout.splitlines() if line.endswith(" s")] == [["first", "Cached"], ["aside", "Cached"]], again.stderr

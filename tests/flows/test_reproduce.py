@@ -11,8 +11,10 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.states import Failed
 
 from flows.pipeline import StageRunner, ask_dvc, outcome, parse_graph, select_stages, with_descendants
+from flows.reproduce import STOPPED, worth_a_retry
 
 DOT = """strict digraph {
 "report";
@@ -170,8 +172,9 @@ def test_flow_runs_what_is_dirty_and_stops_below_a_failure(project, environment)
 
     (project / "break").write_text("first.txt")
     (project / "params.yaml").write_text("seed: 3\nother: 3\n")
-    answer = run_flow(project, environment)
+    answer = run_flow(project, environment, "--retries", "1")
     assert answer.returncode == 1
+    assert answer.stderr.count("Task run 'first' - making first.txt") == 2
     assert "failed: first; not run because of that: part@a, part@b." in answer.stderr
     assert "ValueError: first.txt cannot be made" in answer.stderr
     assert (project / "aside.txt").read_text() == "seed: 3\nother: 3\n"
@@ -193,3 +196,8 @@ def test_interrupted_flow_leaves_no_stage_running(project, environment, start):
             return
         time.sleep(0.1)
     pytest.fail(f"the stage (process {pid}) outlived the flow")
+
+
+def test_a_stage_that_was_stopped_is_not_tried_again():
+    stopped, failed = Failed(name=STOPPED), Failed(message="no network")
+    assert not worth_a_retry(None, None, stopped) and worth_a_retry(None, None, failed)

@@ -54,6 +54,34 @@ def test_a_changed_pipeline_is_not_released(released, tmp_path):
     assert "not released" in failed.stdout + failed.stderr
 
 
+def test_a_model_that_misses_the_gate_is_registered_and_not_promoted(released, tmp_path):
+    root = tmp_path / "gated"
+    shutil.copytree(released.root, root, symlinks=True)
+    gated = type(released)(root)
+    gated.edit_params(release__gate__capture__bound=0.0)
+    refused = gated.run("python", "-m", "flows.release", check=False)
+    assert refused.returncode == 3
+    assert "not promoted, the champion stays: score_capture.ours.vertex_mm is " in refused.stderr and "beyond its bound 0 by" in refused.stderr
+
+
+def test_the_whole_chain_behind_a_released_model_is_told_and_verified(released):
+    told = released.run("serep", "trace", "models:/serep-capture@champion", "--verify").stdout
+    for stage in ("train_capture", "render@train-0", "train_semantic@neural", "preprocess", "heads"):
+        assert f"\n{stage}: python -m serep.stages." in told
+    assert "serep/faces/assets/makehuman_heads.npz" in told and "licence: CC0" in told
+    assert "hashes recomputed and equal, 0 changed, 0 not here" in told
+
+
+def test_retraining_with_other_values_leaves_the_checkout_as_it_is(released):
+    before = released.run("git", "status", "--porcelain").stdout, released.lock()
+    done = released.run("python", "-m", "flows.retrain", "-S", "benchmark.resamples=10", "--retries", "0")
+    assert done.stdout.count("as before") == 2  # the same models, measured anew
+    assert "Task run 'experiment' - Running stage 'benchmark':" in done.stderr
+    assert (released.run("git", "status", "--porcelain").stdout, released.lock()) == before
+    wrong = released.run("python", "-m", "flows.retrain", "-S", "benchmark.resample=10", check=False)
+    assert wrong.returncode == 1 and "benchmark.resample: params.yaml has no such key" in wrong.stderr
+
+
 def test_footage_without_a_face_is_named_and_nothing_is_written(released, tmp_path):
     picture = tmp_path / "wall.png"
     Image.new("RGB", (160, 120), (90, 90, 90)).save(picture)

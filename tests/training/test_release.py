@@ -1,4 +1,5 @@
 """Registration on a real store with a stand-in model, and (slow) with the real ones, loaded again in a process of their own."""
+import hashlib
 import json
 import os
 import shutil
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
+from serep.cli import app
 from serep.training import champions, release
 from serep.training.gate import Bar
 from serep.training.interfaces import CAPTURE_PACKAGES
+from serep.training.lineage import file_md5, folder_md5
 from serep.training.tracking import locked_hashes, model_folder, open_store
 
 SOURCE_ROOT = Path(release.__file__).parents[2]
@@ -89,9 +93,9 @@ GATE = {"error": Bar(ERROR, "lower", margin=0.1, bound=2.0)}
 SCORES = {"score_semantic.error_mm.mouth": 0.5, ERROR: 0.4}
 
 
-def release_of(store: Path, semantic: Path, capture: Path, *, scores: dict = SCORES, again: bool = False) -> release.Release:
+def release_of(store: Path, semantic: Path, capture: Path, *, scores: dict = SCORES, again: bool = False, documents: dict | None = None) -> release.Release:
     folders = {release.SEMANTIC: semantic, release.CAPTURE: capture}
-    candidate = release.Candidate(folders, scores, {"dvc.lock": LOCK, "report.html": "<p>ü"})
+    candidate = release.Candidate(folders, scores, ("data/heads",), {"dvc.lock": LOCK, "report.html": "<p>ü"} | (documents or {}))
     return release.release_models(store, candidate, gate=GATE, again=again)
 
 
@@ -172,6 +176,56 @@ def test_version_whose_files_are_gone_is_registered_anew(store, stand_in):
     assert new.version > old.version
 
 
+@pytest.fixture
+def traced(store, stand_in, monkeypatch) -> Path:
+    """A released model whose dvc.lock tells its whole origin: one stage, one scan; the scan."""
+    folder, scan = stand_in("semantic", 53), store / "scan.obj"
+    scan.write_text("v 0 0 0")
+    stage = {"cmd": "python -m train", "deps": [{"path": "scan.obj", "md5": file_md5(scan)}], "outs": [{"path": "semantic", "md5": folder_md5(folder)}]}
+    lock = yaml.safe_dump({"stages": {"train_semantic": stage}})
+    (store / "dvc.lock").write_text(lock)
+    sources = json.dumps({"scan.obj": {"source": "studio", "licence": "ours"}})
+    register(store, folder, stand_in("capture", 3), documents={"dvc.lock": lock, "sources.json": sources})
+    for name in ("dvc.yaml", "params.yaml"):
+        (store / name).touch()
+    monkeypatch.chdir(store)
+    monkeypatch.setattr("serep.cli_trace._cache", lambda root: root / "no cache")
+    yield scan
+    (store / "dvc.lock").write_text(LOCK)
+
+
+def test_trace_tells_the_chain_and_verifies_it(store, traced):
+    def trace(*words: str):
+        return CliRunner().invoke(app, ["trace", "models:/serep-semantic@champion", *words])
+
+    told = trace()
+    assert told.exit_code == 0, told.stderr
+    lock, md5 = hashlib.sha256((store / "dvc.lock").read_bytes()).hexdigest(), file_md5(traced)
+    for line in (f"  dvc.lock  sha256 {lock}", "train_semantic: python -m train", f"  source    scan.obj  md5 {md5}", "            studio; licence: ours",
+                 f"  made as   semantic  md5 {folder_md5(store / 'semantic')}"):
+        assert line in told.stdout.splitlines()
+    assert "verified: 5 hashes recomputed and equal, 0 changed, 0 not here" in trace("--verify").stdout
+
+    shutil.rmtree(store / "semantic")  # the registry has the same bytes
+    assert trace("--verify").exit_code == 0
+    traced.write_text("v 0 0 1")
+    changed = trace("--verify")
+    assert changed.exit_code == 1 and f"changed: scan.obj {md5}" in changed.stderr
+    traced.unlink()
+    assert "absent: scan.obj" in trace("--verify").stderr
+    weights = model_folder(f"models:/{release.SEMANTIC}@champion", root=store) / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert trace("--verify").stderr.count("changed: registered files") == 2
+
+
+def test_trace_of_what_is_not_there(store, traced):
+    refused = CliRunner().invoke(app, ["trace", "models:/serep-semantic@loser"])
+    assert refused.exit_code == 1 and "model 'serep-semantic' has no alias 'loser'" in refused.stderr
+    for path in list(store.glob(f"mlartifacts/**/{release.DOCUMENTS}")):
+        shutil.rmtree(path)
+    assert "no longer has provenance/dvc.lock" in CliRunner().invoke(app, ["trace", "models:/serep-semantic@champion"]).stderr
+
+
 def test_folder_without_a_model_is_refused(store, stand_in, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no model in .*gone: config\.json is missing \(found: no such folder\)\. Run: make repro"):
         register(store, tmp_path / "gone", stand_in("capture", 3))
@@ -212,6 +266,17 @@ def test_rollback_brings_the_champions_before_back_and_the_way_there_is_not_gone
     assert aliased(store) == first
     assert numbers(register(store, stand_in("semantic", 17), capture, again=True)) == second == aliased(store)
     assert numbers(register(store, stand_in("semantic", 17), capture)) == second
+
+
+def test_champion_that_was_measured_on_other_people_is_said(store, stand_in):
+    capture = stand_in("capture", 3)
+    register(store, stand_in("semantic", 59), capture)
+    assert release_of(store, stand_in("semantic", 61), capture).other_data == ()
+    (store / "dvc.lock").write_text(LOCK.replace("0a1b", "ffff"))
+    try:
+        assert release_of(store, stand_in("semantic", 67), capture).other_data == ("data/heads",)
+    finally:
+        (store / "dvc.lock").write_text(LOCK)
 
 
 def test_rollback_to_a_model_whose_files_are_gone_changes_nothing(store, stand_in):
