@@ -40,6 +40,8 @@ def s3_server() -> Iterator[S3]:
                             "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}.items():
             environment.setenv(name, value)
         fsspec.get_filesystem_class("s3").clear_instance_cache()
+        # Servers of one process share what they hold: another module's server may have been here.
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).read()
         fsspec.filesystem("s3").mkdir("shards")
         yield S3(f"http://{host}:{port}", "shards")
         fsspec.get_filesystem_class("s3").clear_instance_cache()
