@@ -50,14 +50,14 @@ def test_tables_and_sheets(tool, footage, monkeypatch, capsys):
     words = [str(footage / "model"), str(footage / "videos"), str(footage / "landmarks.npz"), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["score_real_videos.py", *words])
     tool.main()
-    assert sorted(path.name for path in out.iterdir()) == ["clip.jpg", "scores.json", "scores.md"]
+    assert sorted(path.name for path in out.iterdir()) == ["clip.png", "scores.json", "scores.md"]
     scores = json.loads((out / "scores.json").read_text())
     clip = scores["videos"]["clip"]
     assert clip["found_share"] == pytest.approx((FRAMES - 1) / FRAMES) and clip["landmark_pct"] < 10
     assert abs(clip["mouth_r"]) > 0.8 and scores["median"]["mouth_r"] == scores["worst"]["mouth_r"] == clip["mouth_r"]
     table = (out / "scores.md").read_text()
     assert table.startswith("| video | mouth_r") and "| to reach (median) | 0.85 |" in table and table in capsys.readouterr().out
-    sheet = cv2.imread(str(out / "clip.jpg"))
+    sheet = cv2.imread(str(out / "clip.png"))
     assert sheet.shape[1] == 6 * tool.TILE_PX and sheet.shape[0] % tool.TILE_PX == 0 and sheet.std() > 20
 
 

@@ -95,9 +95,9 @@ def _run(name: str, number: int, target: str, settings: dict[str, object]) -> di
     if done.returncode:
         sys.exit(f"variant {number} failed, see {log}:\n" + "".join(log.read_text().splitlines(keepends=True)[-15:]))
     scores = json.loads((folder / "metrics" / f"{target}.json").read_text())
-    # Where the caller keeps his heads is nobody else's business: the table is committed.
-    told = {key: Path(value).name if key in PATH_KEYS else value for key, value in settings.items()}
-    return {"set": told, "scores": scores, "seconds": round(time.monotonic() - start)}
+    # Where the data lie on this machine is nobody's business: the table is committed.
+    shown = {key: Path(value).name if key in PATH_KEYS else value for key, value in settings.items()}
+    return {"set": shown, "scores": scores, "seconds": round(time.monotonic() - start)}
 
 
 def _copy_project(folder: Path) -> None:
@@ -108,7 +108,24 @@ def _copy_project(folder: Path) -> None:
         if source.is_file() and not path.startswith(UNTRACKED_BY_VARIANTS) and not (path == "dvc.lock" and target.exists()):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+    _link_real_images(folder)
     (folder / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {ROOT / '.dvc' / 'cache'}\n")
+
+
+def _link_real_images(folder: Path) -> None:
+    """The user's own pictures, which git ignores: linked, or copied where links cannot be made."""
+    pictures = Path(yaml.load((ROOT / "params.yaml").read_text())["paths"]["real_images"])
+    if pictures.is_absolute() or not (ROOT / pictures).is_dir():
+        return
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    shutil.rmtree(folder / pictures, ignore_errors=True)
+    shutil.copytree(ROOT / pictures, folder / pictures, copy_function=link)
 
 
 def _apply(file: Path, settings: dict[str, object]) -> None:

@@ -133,7 +133,7 @@ def main() -> None:
             pseudo = pseudo[:len(frames)]
             scores = real_video_scores(result.landmark_ids, result.mesh_landmarks, result.landmarks, result.found, pseudo)
             rows[Path(name).stem] = scores | smoothing_figures(model, frames, result, reader.fps) | {"frames_per_second": len(frames) / seconds}
-            cv2.imwrite(str(args.out / f"{Path(name).stem}.jpg"), cv2.cvtColor(sheet(frames, result, pseudo, view), cv2.COLOR_RGB2BGR))
+            cv2.imwrite(str(args.out / f"{Path(name).stem}.png"), cv2.cvtColor(sheet(frames, result, pseudo, view), cv2.COLOR_RGB2BGR))
             print(as_markdown({Path(name).stem: rows[Path(name).stem]}).splitlines()[-1], flush=True)
     table = as_markdown(rows | summary(rows))
     (args.out / "scores.md").write_text(table)

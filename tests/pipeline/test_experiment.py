@@ -71,7 +71,11 @@ def test_the_report_shows_the_table_and_says_when_the_code_has_changed(ran):
 
 def test_variants_of_the_capture_network_over_seeds(ran):
     (ran.root / "experiments" / "small_capture.yaml").write_text(CAPTURE_PLAN)
+    own = ran.root / "real_images" / "notes.txt"
+    own.write_text("what lies here is the user's and ignored by git, and yet every variant sees it")
     ran.run(sys.executable, "tools/experiment.py", "small_capture")
+    own.unlink()
+    assert json.loads((ran.root / "out/experiments/small_capture/02/metrics/intake.json").read_text())["files_set_aside"] == 1
     result = json.loads((ran.root / "metrics" / "experiments" / "small_capture.json").read_text())
     assert [(one["label"], one["seed"]) for one in result["variants"]] == [("without", 0), ("without", 1), ("with", 0), ("with", 1)]
     errors = [one["scores"]["simulated"]["ours"]["vertex_mm"] for one in result["variants"]]
