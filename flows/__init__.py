@@ -8,7 +8,7 @@ import sys
 
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # a flow without a server starts its own, slowly on a busy machine
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",  # a flow without a server starts its own, slowly on a busy machine
     "DO_NOT_TRACK": "true",  # the only spelling that MLflow accepts
     "DVC_NO_ANALYTICS": "1",
 }.items():

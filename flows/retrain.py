@@ -54,18 +54,22 @@ def retrain(
     with workspace_lock(root, f"flow run {flow_run.name}", log.info):
         if not overrides:
             made = reproduce(retries=retries, stage_timeout_s=stage_timeout_s, return_state=True)
-            return made if made.is_failed() else release(again=again, return_state=True)
+            return _passed_on(release(again=again, return_state=True) if made.is_completed() else made)
         runner = StageRunner(root, pipeline_run=name, timeout_s=stage_timeout_s)
         try:
             tried = experiment.with_options(retries=retries, retry_delay_seconds=exponential_backoff(BACKOFF_S) if retries else 0)
             ran = tried(root, name, overrides, params, runner, return_state=True)
         finally:
             runner.stop()
-        if ran.is_failed():
-            return ran
+        if not ran.is_completed():
+            return _passed_on(ran)
         show_table("reproduce", ran.result(), f"Stages of {root.name} with {overrides}: what DVC did, and for how long")
         with checked_out(root, name, params=params) as folder:
-            return release(again=again, folder=str(folder), return_state=True)
+            return _passed_on(release(again=again, folder=str(folder), return_state=True))
+
+
+def _passed_on(end: State) -> list[dict] | State:
+    return end.result() if end.is_completed() else Failed(name=end.name, message=end.message)
 
 
 def main(arguments: list[str] | None = None) -> int:

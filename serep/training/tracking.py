@@ -158,6 +158,7 @@ def open_client(root: Path) -> Any:
     # MLflow accepts only the word "true" here, and reads it when it is imported.
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
     for noisy in ("mlflow.store.db.utils", "alembic"):

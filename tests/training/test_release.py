@@ -119,7 +119,8 @@ def test_release_is_traceable_loadable_without_pickle_and_made_once(store, stand
     before = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")}
     first = register(store, semantic, capture)
     assert {name: version.created for name, version in first.items()} == {release.SEMANTIC: True, release.CAPTURE: True}
-    assert {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")} == before | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    assert {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")} == before | {
+        "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
     folder = model_folder(f"models:/{release.SEMANTIC}@champion", root=store)
     assert release.folder_digest(folder) == release.folder_digest(semantic)
