@@ -76,7 +76,7 @@ def test_retraining_with_other_values_leaves_the_checkout_as_it_is(released):
     before = released.run("git", "status", "--porcelain").stdout, released.lock()
     done = released.run("python", "-m", "flows.retrain", "-S", "benchmark.resamples=10", "--retries", "0")
     assert done.stdout.count("as before") == 2  # the same models, measured anew
-    assert "Task run 'experiment' - Running stage 'benchmark':" in done.stderr
+    assert "Running stage 'benchmark':" in done.stderr
     assert (released.run("git", "status", "--porcelain").stdout, released.lock()) == before
     wrong = released.run("python", "-m", "flows.retrain", "-S", "benchmark.resample=10", check=False)
     assert wrong.returncode == 1 and "benchmark.resample: params.yaml has no such key" in wrong.stderr

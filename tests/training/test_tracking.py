@@ -76,6 +76,8 @@ def test_experiment_copy_uses_the_store_of_its_project(project, tmp_path, monkey
     monkeypatch.setenv("DVC_ROOT", str(project))
     assert tracking.store_root(project / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1") == project
     assert tracking.store_root(tmp_path) == tmp_path  # a project of its own, run from within a stage of another
+    monkeypatch.delenv("DVC_ROOT")
+    assert tracking.store_root(project / ".dvc" / "tmp" / "serep-retrain") == project
 
 
 def test_stages_of_one_pipeline_run_share_a_parent(project, monkeypatch):
