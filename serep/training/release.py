@@ -138,10 +138,10 @@ def register(name: str, interface: Interface, *, folder: Path, requirements: lis
 
 
 def registered_version(name: str, *, root: Path, digest: str) -> ModelVersion | None:
-    """The newest version of `name` with the files of this digest, if its own copy of them is still in its place and whole."""
+    """The newest version of `name` with the files of this digest, if its own copy of them is still in its place and whole, and its origin known."""
     client, _ = open_store(root)
     for found in sorted(client.search_model_versions(f"name='{name}'"), key=lambda version: -int(version.version)):
-        if found.tags.get("files_sha256") == digest:
+        if found.tags.get("files_sha256") == digest and "made_from" in found.tags:
             try:
                 kept = folder_digest(released_files(client, name, int(found.version), root))
             except FileNotFoundError:

@@ -73,4 +73,4 @@ def _document(client: Any, run: str, name: str, root: Path) -> str:
     try:
         return Path(download_artifacts(run_id=run, artifact_path=f"{DOCUMENTS}/{name}", tracking_uri=tracking_uri(root))).read_text(encoding="utf-8")
     except (MlflowException, OSError) as error:
-        raise FileNotFoundError(f"the release's run {run} no longer has {DOCUMENTS}/{name}. Release the model anew: {HOW_TO_RELEASE}") from error
+        raise FileNotFoundError(f"the release's run {run} no longer has {DOCUMENTS}/{name}: bring MLflow's artifacts back from a copy") from error
