@@ -154,15 +154,18 @@ class FaceTracker:
         return max(faces, key=lambda one: one.face.side)
 
     def _sweep(self, frame: UInt8[np.ndarray, "H W 3"]) -> list[Sighting]:
-        """Faces that fill a good part of the picture and that no cascade knows, as profiles: squares all over it are shown to the network."""
+        """Faces that fill a good part of the picture and that no cascade knows, as profiles: squares all over it are shown to the network.
+
+        As with cascades, one square alone proves nothing: two looks from different places must end on the same face.
+        """
         squares = sweep_squares(*frame.shape[:2])
         looks = [look for start in range(0, len(squares), SWEEP_BATCH)
                  for look in self._look([frame] * len(squares[start:start + SWEEP_BATCH]), squares[start:start + SWEEP_BATCH])]
-        likely = sorted((look for look in looks if look.is_face(DOUBTFUL)), key=lambda one: -one.presence)[:CANDIDATES]
+        likely = sorted((look for look in looks if look.is_face(DOUBTFUL)), key=lambda one: -one.presence)[:2 * CANDIDATES]
         if not likely:
             return []
-        closer = self._look_closely([frame] * len(likely), [_moved_square(one) for one in likely])
-        return [look for look in closer if look.is_face(DOUBTFUL)]
+        closer = [look for look in self._look_closely([frame] * len(likely), [_moved_square(one) for one in likely]) if look.is_face(DOUBTFUL)]
+        return [one for one in closer if sum(Sighting.distance(one.face, other.face) < DISAGREEMENT for other in closer) > 1]
 
     def _look_closely(self, frames: np.ndarray | Sequence[np.ndarray], squares: list[FaceSquare]) -> list[Sighting]:
         """Looks, and looks again where the face is not in the middle of its crop."""
