@@ -1,7 +1,7 @@
 """Trains the capture network on renders, and on real faces where there are any."""
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from serep.data.read_ahead import read_ahead
 from serep.data.real_faces import RealFaces
 from serep.models.capture import CaptureModel, CaptureSettings
 from serep.models.capture_network import CaptureNetwork, CaptureOutput, heatmap_loss, reversal_strength
@@ -31,7 +30,6 @@ OPENINGS = ((159, 145), (160, 144), (158, 153), (386, 374), (387, 373), (385, 38
 LEAST_SPREAD = 1e-3  # share of the mean spread below which a code number counts as constant; keeps standardising finite
 LANDMARK_MARGIN = 0.08  # landmarks this far outside of the crop still count for the loss
 VALIDATION_BATCH = 128
-BATCHES_AHEAD = 4
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -82,13 +80,10 @@ class CaptureTask:
         self._upper, self._lower = (torch.from_numpy(semantic.topology.landmark_rows(ends).astype(np.int64)) for ends in zip(*OPENINGS, strict=True))
         self._shares = sampling_shares(self._train_openings(), balance)
         self._order = np.zeros(0, np.int64)
-        self._drawn: Generator[_Batch] | None = None
         self._mirrored_codes = mirrored_codes(semantic, train.codes) if augmentation.mirrors else train.codes
 
     def losses(self, progress: float) -> dict[str, Tensor]:
-        if self._drawn is None:
-            self._drawn = read_ahead(self._draw_batches(), depth=BATCHES_AHEAD)
-        batch = next(self._drawn)
+        batch = self._draw_batch()
         images = images_to_network(batch.images, self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed_precision):
             output = self.module(images)
@@ -105,23 +100,15 @@ class CaptureTask:
             terms["domain"] = functional.binary_cross_entropy_with_logits(logits, is_real)
         return {name: self._weights[name] * value for name, value in terms.items()}
 
-    def close(self) -> None:
-        """Ends the drawing of batches."""
-        if self._drawn is not None:
-            self._drawn.close()
-            self._drawn = None
-
-    def _draw_batches(self) -> Iterator[_Batch]:
-        """Endless. Runs in a thread of its own, which alone uses the random numbers from here on: drawing costs a quarter of what a training step does."""
-        while True:
-            rows = self._next_rows()
-            crops = self._augmentation.draw(self._train.layers[rows], self._train.landmarks[rows])
-            codes = np.where(crops.mirrored[:, None], self._mirrored_codes[rows], self._train.codes[rows])
-            images, places = crops.images, np.zeros((0, *crops.landmarks.shape[1:]), np.float32)
-            if self._real_count:
-                real, places = self._draw_real()
-                images = np.concatenate([images, real])
-            yield _Batch(images, crops.landmarks, crops.present, codes, places)
+    def _draw_batch(self) -> _Batch:
+        rows = self._next_rows()
+        crops = self._augmentation.draw(self._train.layers[rows], self._train.landmarks[rows])
+        codes = np.where(crops.mirrored[:, None], self._mirrored_codes[rows], self._train.codes[rows])
+        images, places = crops.images, np.zeros((0, *crops.landmarks.shape[1:]), np.float32)
+        if self._real_count:
+            real, places = self._draw_real()
+            images = np.concatenate([images, real])
+        return _Batch(images, crops.landmarks, crops.present, codes, places)
 
     def _label_losses(self, output: CaptureOutput, present: Tensor, landmarks: Tensor, codes: Tensor) -> dict[str, Tensor]:
         """Only crops that show a face count. Lengths: mm on the mean head, and hundredths of the crop's side."""
@@ -246,9 +233,6 @@ def train_capture(
                               backgrounds=backgrounds, rng=rng, mirror=mirrored_landmarks(semantic.topology))
     task = CaptureTask(network, semantic, train, validation, augmentation=draw, weights=loss_weights, batch_size=batch_size, real=real,
                        real_share=real_share, balance=balance, mixed_precision=mixed_precision, device=device, rng=rng)
-    try:
-        curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,
-                    log_every=log_every, validate_every=validate_every, on_metrics=on_metrics, label="capture")
-    finally:
-        task.close()
+    curve = fit(task, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share, gradient_clip=gradient_clip,
+                log_every=log_every, validate_every=validate_every, on_metrics=on_metrics, label="capture")
     return CaptureModel(network, semantic, landmark_ids, settings), curve
