@@ -103,20 +103,27 @@ def _run(name: str, number: int, target: str, settings: dict[str, object]) -> di
 def _copy_project(folder: Path) -> None:
     """The tracked and new files of this checkout; outputs of an earlier try stay, DVC knows whether they are still right."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    pictures = _real_images()
     for path in filter(None, listed.stdout.split("\0")):
         source, target = ROOT / path, folder / path
+        if pictures is not None and pictures in Path(path).parents:
+            continue  # linked below: a copy onto an earlier link would be onto the picture itself
         if source.is_file() and not path.startswith(UNTRACKED_BY_VARIANTS) and not (path == "dvc.lock" and target.exists()):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    _link_real_images(folder)
+    if pictures is not None:
+        _link_real_images(pictures, folder)
     (folder / ".dvc" / "config.local").write_text(f"[core]\n    no_scm = true\n[cache]\n    dir = {ROOT / '.dvc' / 'cache'}\n")
 
 
-def _link_real_images(folder: Path) -> None:
-    """The user's own pictures, which git ignores: linked, or copied where links cannot be made."""
+def _real_images() -> Path | None:
+    """The folder of the user's own pictures, relative to the project; None where there is none, or it lies elsewhere and needs no copy."""
     pictures = Path(yaml.load((ROOT / "params.yaml").read_text())["paths"]["real_images"])
-    if pictures.is_absolute() or not (ROOT / pictures).is_dir():
-        return
+    return None if pictures.is_absolute() or not (ROOT / pictures).is_dir() else pictures
+
+
+def _link_real_images(pictures: Path, folder: Path) -> None:
+    """The user's own pictures, which git ignores: linked, or copied where links cannot be made."""
 
     def link(source: str, target: str) -> None:
         try:
