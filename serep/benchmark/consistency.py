@@ -45,9 +45,8 @@ def cross_identity_consistency(model: SemanticModel, heads: HeadSet) -> dict[str
 
     Empty where people share no expression. People whose range of a measure is below 0.001 are left out of it.
     """
-    performed = [{heads.expression_ids[row]: row for row in np.flatnonzero(heads.expression_subject == person)} for person in range(len(heads.neutrals))]
-    shared = [name for name in performed[0] if all(name in rows for rows in performed[1:])]
-    if len(performed) < 2 or not shared:
+    performed, shared = [heads.rows_by_expression(person) for person in range(len(heads.neutrals))], heads.shared_expressions()
+    if not shared:
         return {}
     topology = heads.topology
     codes = np.empty((len(shared), model.code_size), np.float32)

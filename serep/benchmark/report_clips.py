@@ -26,7 +26,7 @@ def retargeting_clip(
     rng = np.random.default_rng(seed)
     source = int(rng.integers(len(heads.neutrals)))
     target = (source + 1 + int(rng.integers(len(heads.neutrals) - 1))) % len(heads.neutrals) if len(heads.neutrals) > 1 else source
-    source_rows, target_rows = _rows(heads, source), _rows(heads, target)
+    source_rows, target_rows = heads.rows_by_expression(source), heads.rows_by_expression(target)
     if not source_rows.keys() & target_rows.keys():
         target, target_rows = source, source_rows
     if not source_rows:
@@ -73,7 +73,3 @@ def capture_clip(
     errors = {frame: float(vertex_distances(captured[frame], truth[frame])[face].mean()) for frame, _ in marks}
     title = f"{heads.subject_ids[0]}, {len(rows)} unseen expressions as the front camera sees them"
     return Clip("capture", title, shown, fps, tuple(sorted(marks, key=lambda mark: -errors[mark[0]])), film)
-
-
-def _rows(heads: HeadSet, person: int) -> dict[str, int]:
-    return {heads.expression_ids[row]: int(row) for row in np.flatnonzero(heads.expression_subject == person)}

@@ -102,16 +102,16 @@ def retargeting_examples(models: Mapping[str, SemanticModel], heads: HeadSet, *,
     source itself. `max_pairs` bounds the number of examples.
     """
     rng = np.random.default_rng(seed)
-    shared = _shared_expressions(heads)
+    shared = heads.shared_expressions()
     people = len(heads.neutrals)
     count = min(EXAMPLES, max_pairs) if max_pairs else EXAMPLES
     arrays: dict[str, list] = {"labels": [], "source": [], "truth": [], **{f"model/{name}": [] for name in models}}
-    for source in rng.permutation(people)[:count]:
-        target = (source + 1 + rng.integers(people - 1)) % people if shared and people > 1 else source
-        rows = {heads.expression_ids[row]: row for row in np.flatnonzero(heads.expression_subject == source)}
+    for source in rng.permutation(people)[:count].tolist():
+        target = int(source + 1 + rng.integers(people - 1)) % people if shared and people > 1 else source
+        rows = heads.rows_by_expression(source)
         expression = str(rng.choice(sorted(shared) if shared else sorted(rows)))
         row = rows[expression]
-        true = next(place for place in np.flatnonzero(heads.expression_subject == target) if heads.expression_ids[place] == expression)
+        true = heads.rows_by_expression(target)[expression]
         arrays["labels"].append(f"{heads.subject_ids[source]} to {heads.subject_ids[target]}, {expression}")
         arrays["source"].append(heads.expressive[row])
         arrays["truth"].append(heads.expressive[true])
@@ -119,14 +119,6 @@ def retargeting_examples(models: Mapping[str, SemanticModel], heads: HeadSet, *,
             code = model.encode(heads.topology.mesh(heads.neutrals[source]), heads.expressive[row][None])
             arrays[f"model/{name}"].append(model.bind(heads.topology.mesh(heads.neutrals[target])).pose(code)[0])
     return {name: np.array(values) if name == "labels" else np.stack(values).astype(np.float32) for name, values in arrays.items()}
-
-
-def _shared_expressions(heads: HeadSet) -> list[str]:
-    """Expressions that every person performs, in the first person's order."""
-    performed = [
-        [heads.expression_ids[row] for row in np.flatnonzero(heads.expression_subject == person)] for person in range(len(heads.neutrals))
-    ]
-    return [name for name in performed[0] if all(name in names for names in performed[1:])] if len(performed) > 1 else []
 
 
 def _encoded(model: SemanticModel, heads: HeadSet) -> tuple[list[_Person], list[str]]:
@@ -137,7 +129,7 @@ def _encoded(model: SemanticModel, heads: HeadSet) -> tuple[list[_Person], list[
             raise ValueError(f"test person {heads.subject_ids[person]} has no expressive mesh. Leave the person out or give at least one")
         codes = model.encode(heads.topology.mesh(vertices), heads.expressive[rows])
         people.append(_Person({heads.expression_ids[row]: place for place, row in enumerate(rows)}, heads.expressive[rows] - vertices, codes))
-    return people, _shared_expressions(heads)
+    return people, heads.shared_expressions()
 
 
 def _errors(posed: np.ndarray, true: np.ndarray, moving: np.ndarray, regions: dict[str, np.ndarray]) -> dict[str, float]:

@@ -79,9 +79,8 @@ def score_topologies(model: SemanticModel, heads: HeadSet, *, people: int, seed:
     Errors are means over the vertices that move by more than 0.3 mm on average. Empty where fewer than two people share expressions.
     """
     people = min(people, len(heads.neutrals))
-    performed = [{heads.expression_ids[row]: row for row in np.flatnonzero(heads.expression_subject == person)} for person in range(people)]
-    shared = [name for name in performed[0] if all(name in rows for rows in performed[1:])] if people else []
-    if people < 2 or not shared:
+    performed, shared = [heads.rows_by_expression(person) for person in range(people)], heads.shared_expressions(range(people))
+    if not shared:
         LOGGER.warning("the %d test people share %d expressions: other topologies have no truth and stay unscored", people, len(shared))
         return {}
     rows = [np.array([rows[name] for name in shared]) for rows in performed]

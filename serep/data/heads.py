@@ -78,6 +78,15 @@ class HeadSet:
             raise ValueError(f"unknown split {split!r}; use {', '.join(SPLITS)}")
         return self.take([row for row, name in enumerate(self.subject_splits) if name == split])
 
+    def rows_by_expression(self, person: int) -> dict[str, int]:
+        """Rows of a person's expressive meshes by the expression's id, in the order of the meshes."""
+        return {self.expression_ids[row]: int(row) for row in np.flatnonzero(self.expression_subject == person)}
+
+    def shared_expressions(self, people: Sequence[int] | None = None) -> list[str]:
+        """Ids of expressions that each of these people (everybody) performs, in the first one's order; none where there are fewer than two people."""
+        performed = [self.rows_by_expression(person) for person in (range(len(self.neutrals)) if people is None else people)]
+        return [name for name in performed[0] if all(name in rows for rows in performed[1:])] if len(performed) > 1 else []
+
     def take(self, people: Sequence[int], *, without: Iterable[int] = ()) -> HeadSet:
         """The given people (rows of neutrals) with their expressive meshes, except the meshes `without` (rows of expressive); renumbered."""
         new_row = np.full(len(self.neutrals), -1, np.int32)

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 # Identity features beyond this many standard deviations of the training people say only "far out": networks do not extrapolate.
 IDENTITY_REACH = 2.0
+# No number of a learned correction exceeds this (in units of one deviation of the code or coefficient): on expressions of a kind that nobody
+# trained on, an unbounded one throws the mesh millimetres off where the linear path alone is right.
+CORRECTION_REACH = 0.5
 
 
 class LinearMap(nn.Module):
@@ -26,7 +29,7 @@ class LinearMap(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """Pre-activation residual blocks between two linear layers; the last layer starts at zero, so the network starts as the zero map."""
+    """Pre-activation residual blocks between two linear layers, the result bounded; the last layer starts at zero, so the network starts as the zero map."""
 
     def __init__(self, inputs: int, outputs: int, *, width: int, residual_blocks: int):
         super().__init__()
@@ -39,10 +42,12 @@ class ResidualNetwork(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, inputs: Float[Tensor, "B N"]) -> Float[Tensor, "B M"]:
-        hidden = self.enter(inputs)
+        return self.after_entrance(self.enter(inputs))
+
+    def after_entrance(self, hidden: Float[Tensor, "B W"]) -> Float[Tensor, "B M"]:
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return self.leave(nn.functional.silu(hidden))
+        return CORRECTION_REACH * torch.tanh(self.leave(nn.functional.silu(hidden)) / CORRECTION_REACH)
 
 
 class IdentityEncoder(nn.Module):
@@ -102,8 +107,5 @@ class BoundDecoder(nn.Module):
 
     def forward(self, codes: Float[Tensor, "B Z"]) -> Float[Tensor, "B K"]:
         correction = self.decoder.correction
-        hidden = codes @ correction.enter.weight[:, : codes.shape[1]].T + self.identity_term
-        for block in correction.blocks:
-            hidden = hidden + block(hidden)
-        learned = correction.leave(nn.functional.silu(hidden)) - self.at_zero
+        learned = correction.after_entrance(codes @ correction.enter.weight[:, : codes.shape[1]].T + self.identity_term) - self.at_zero
         return self.decoder.linear(codes) + learned * self.decoder.scale

@@ -8,6 +8,7 @@ neural             gradient_fit as the linear path of ExpressionEncoder, Identit
 """
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,7 +71,7 @@ class SemanticModel(torch.nn.Module):
     def bind(self, neutral: Mesh) -> Rig:
         """The rig of one neutral; costs one Poisson factorisation and one solve per mode."""
         self._check(neutral)
-        return Rig(neutral, self._basis(neutral), self._bound_decoder(neutral), self.code_size)
+        return Rig(neutral, self._basis(neutral), self.bound_decoder(neutral), self.code_size)
 
     def save(self, folder: Path) -> None:
         """Write a folder that `SemanticModel.load` reads: config.json, weights.safetensors, topology.npz."""
@@ -98,7 +99,8 @@ class SemanticModel(torch.nn.Module):
     def _basis(self, neutral: Mesh) -> np.ndarray:
         raise NotImplementedError
 
-    def _bound_decoder(self, neutral: Mesh) -> torch.nn.Module:
+    def bound_decoder(self, neutral: Mesh) -> torch.nn.Module:
+        """Codes to the coefficients of the basis, for one neutral."""
         return self.decoder
 
     def _check(self, neutral: Mesh) -> None:
@@ -239,10 +241,12 @@ class NeuralModel(GradientFit):
 
     def neutral_shape(self, neutral: Mesh) -> Float[np.ndarray, "1 N"]:
         """Standardised coefficients of a neutral's shape, the identity encoder's input."""
-        features = gradient_features(self.mean_neutral, neutral.vertices[None])
-        weighted = self.identity_modes.cpu().numpy().astype(np.float32) * gradient_weights(self.mean_neutral).astype(np.float32)
-        coefficients = features @ weighted.T
+        coefficients = gradient_features(self.mean_neutral, neutral.vertices[None]) @ self._weighted_identity_modes.T
         return (coefficients - self.identity_mean.cpu().numpy()) / self.identity_deviation.cpu().numpy()
+
+    @cached_property
+    def _weighted_identity_modes(self) -> np.ndarray:
+        return self.identity_modes.cpu().numpy().astype(np.float32) * gradient_weights(self.mean_neutral).astype(np.float32)
 
     def _identity(self, neutral: Mesh) -> torch.Tensor:
         return self.identity_encoder(torch.from_numpy(self.neutral_shape(neutral)))
@@ -252,7 +256,7 @@ class NeuralModel(GradientFit):
         with torch.no_grad():
             return self.encoder(coefficients, self._identity(neutral).expand(len(coefficients), -1)).numpy()
 
-    def _bound_decoder(self, neutral: Mesh) -> torch.nn.Module:
+    def bound_decoder(self, neutral: Mesh) -> torch.nn.Module:
         with torch.no_grad():
             return BoundDecoder(self.decoder, self._identity(neutral))
 

@@ -36,14 +36,6 @@ GLINT_LIMIT = 0.72
 """Cosine of the largest angle between the gaze and a reflection: beyond, the white of the eye shows none that would be noticed."""
 
 
-def _centre(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, " 3"]:
-    """As `ball_centre`, by normal equations: five times faster, and as exact where points lie all around, as those of whole eyeballs do."""
-    middle = points.mean(axis=0)
-    away = points - middle
-    rows = np.column_stack([2 * away, np.ones(len(away))])
-    return middle + np.linalg.solve(rows.T @ rows, rows.T @ np.einsum("na,na->n", away, away))[:3]
-
-
 @dataclass(frozen=True, eq=False)
 class Eyes:
     """Both eyes of one expression."""
@@ -81,7 +73,7 @@ class EyeDetails:
         """
         turned, centres = vertices.copy(), []
         for ball, front in zip(self.balls, self.fronts, strict=True):
-            centre = _centre(vertices[ball])
+            centre = ball_centre(vertices[ball])
             centres.append(centre)
             x, y, z = vertices[front].mean(axis=0) - centre
             own = np.array([np.arctan2(x, z), np.arctan2(-y, np.hypot(x, z))])

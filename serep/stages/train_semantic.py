@@ -1,6 +1,9 @@
 """DVC stage `train_semantic`: one kind of semantic expression model, fitted to the training people."""
 import sys
 
+import torch
+from threadpoolctl import threadpool_limits
+
 from serep.data.heads import read_heads
 from serep.models.device import best_device
 from serep.stages._stage import stage, wanted_device, write_folder
@@ -9,7 +12,9 @@ from serep.training.semantic_task import train_semantic
 
 
 def main(kind: str) -> None:
-    with stage(f"train_semantic@{kind}") as run:
+    # Networks this small train as fast on one thread as on many, and the last bits of what comes out depend on their number.
+    torch.set_num_threads(1)
+    with threadpool_limits(1), stage(f"train_semantic@{kind}") as run:
         params, paths = run.params.semantic, run.params.paths
         settings = params.training.model_dump()
         weights = settings.pop("loss_weights")

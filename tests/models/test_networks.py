@@ -1,6 +1,6 @@
 import torch
 
-from serep.models.networks import BoundDecoder, ExpressionEncoder, IdentityEncoder, MeshDecoder, ResidualNetwork
+from serep.models.networks import CORRECTION_REACH, BoundDecoder, ExpressionEncoder, IdentityEncoder, MeshDecoder, ResidualNetwork
 
 SIZES = {"width": 16, "residual_blocks": 2}
 
@@ -41,3 +41,13 @@ def test_identity_features_stay_bounded_for_a_shape_far_from_all_training_people
     encoder = trained(IdentityEncoder(3))
     assert encoder(torch.full((1, 3), 1e6)).abs().max() <= 1
     torch.testing.assert_close(encoder(torch.full((1, 3), 50.0)), encoder(torch.full((1, 3), 500.0)))
+
+
+def test_far_from_all_training_data_the_linear_path_decides():
+    identity, far = torch.randn(5, 3), 1e4 * torch.randn(5, 7)
+    encoder = trained(ExpressionEncoder(7, 3, 4, **SIZES))
+    assert (encoder(far, identity) - encoder.linear(far)).abs().max() <= 2 * CORRECTION_REACH * 1.01 + 1e-4 * encoder.linear(far).abs().max()
+    decoder = trained(MeshDecoder(4, 3, 7, **SIZES))
+    bound, codes = BoundDecoder(decoder, identity[:1]), 1e4 * torch.randn(5, 4)
+    learned = (bound(codes) - decoder.linear(codes)) / decoder.scale
+    assert 0.1 < learned.abs().max() <= 2 * CORRECTION_REACH * 1.01 + 1e-6 * decoder.linear(codes).abs().max() / decoder.scale.min()
