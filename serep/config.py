@@ -58,6 +58,7 @@ class Paths(Section):
     metrics: Path
     plots: Path
     report: Path
+    checkpoints: Path
 
     def semantic_model(self, kind: str) -> Path:
         return self.semantic / kind

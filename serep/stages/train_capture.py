@@ -1,41 +1,69 @@
-"""DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier: on real faces, else on simulated ones."""
+"""DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier: on real faces, else on simulated ones.
+
+SEREP_PROCESSES trains in several processes, one for each GPU where there are some.
+"""
+import os
+from pathlib import Path
+
 import numpy as np
 
-from serep.config import build
+from serep.config import Params, build, load_params
 from serep.data.real_faces import RealFaces
-from serep.models.capture import CaptureSettings
+from serep.models.capture import CaptureModel, CaptureSettings
 from serep.models.device import best_device
 from serep.models.semantic import SemanticModel
 from serep.stages._domains import simulated_faces
-from serep.stages._stage import stage, wanted_device, write_folder
+from serep.stages._stage import stage, wanted_device, worker_count, write_folder
 from serep.training.augmentation import AugmentationRanges
 from serep.training.capture_task import train_capture
 from serep.training.loop import save_curve
+from serep.training.processes import Group, joined, launched
+from serep.training.tracking import find_project_root
+
+MODULE = "serep.stages.train_capture"
 
 
 def main() -> None:
-    with stage("train_capture") as run:
-        params, paths, parts = run.params.capture, run.params.paths, run.params.render
-        run.input(paths.renders)
-        training = params.training.model_dump()
-        weights = training.pop("loss_weights")
-        settings = build(CaptureSettings, params.settings)
-        semantic = SemanticModel.load(run.input(paths.semantic_model(run.params.semantic.kind)))
-        real = RealFaces.read(run.input(paths.real_faces), "train")
-        domain, target = ("real", real) if len(real.images) else ("simulated", simulated_faces(run.params, "train", semantic.topology.landmark_ids))
-        model, curve = train_capture(
-            [paths.part(name) for name in parts.parts_of("train")], [paths.part(name) for name in parts.parts_of("val")],
-            semantic, real=target, backgrounds=[],
-            augmentation=build(AugmentationRanges, params.augmentation), loss_weights=weights, settings=settings, device=best_device(wanted_device()),
-            **training)
-        write_folder(paths.capture, model.save)
-        save_curve(paths.plots / "train_capture.csv", curve)
-        run.tracker.log_curve(curve)
-        last = {key: value for key, value in curve[-1].items() if key.startswith("val_")}
-        run.write_metrics(paths.metric("train_capture"), {
-            "target_domain": domain, "target_faces": len(target.images),
-            "target_faces_with_landmarks": int(np.isfinite(target.landmarks).all(axis=2).any(axis=1).sum()), **last})
+    with joined(wanted_device()) as (group, device):
+        if not group.leads:  # it computes; the leading process reports and writes
+            os.chdir(find_project_root(Path.cwd()))
+            _train(load_params(Path.cwd()), group, device)
+            return
+        with stage("train_capture") as run:
+            paths = run.params.paths
+            for path in (paths.renders, paths.semantic_model(run.params.semantic.kind), paths.real_faces):
+                run.input(path)
+            model, curve, domain, target = _train(run.params, group, device)
+            write_folder(paths.capture, model.save)
+            save_curve(paths.plots / "train_capture.csv", curve)
+            _checkpoint(run.params).unlink(missing_ok=True)
+            run.tracker.log_curve(curve)
+            last = {key: value for key, value in curve[-1].items() if key.startswith("val_")}
+            run.write_metrics(paths.metric("train_capture"), {
+                "target_domain": domain, "target_faces": len(target.images),
+                "target_faces_with_landmarks": int(np.isfinite(target.landmarks).all(axis=2).any(axis=1).sum()), **last})
+
+
+def _train(params: Params, group: Group, device_name: str) -> tuple[CaptureModel, list[dict[str, float]], str, RealFaces]:
+    """The model, its curve, and the target domain with its name."""
+    paths, parts = params.paths, params.render
+    training = params.capture.training.model_dump()
+    weights, device = training.pop("loss_weights"), best_device(device_name)
+    semantic = SemanticModel.load(paths.semantic_model(params.semantic.kind))
+    real = RealFaces.read(paths.real_faces, "train")
+    domain, target = ("real", real) if len(real.images) else ("simulated", simulated_faces(params, "train", semantic.topology.landmark_ids))
+    model, curve = train_capture(
+        [paths.part(name) for name in parts.parts_of("train")], [paths.part(name) for name in parts.parts_of("val")],
+        semantic, real=target, backgrounds=[], augmentation=build(AugmentationRanges, params.capture.augmentation), loss_weights=weights,
+        settings=build(CaptureSettings, params.capture.settings), device=device, group=group, checkpoint=_checkpoint(params),
+        # Beside a GPU all cores can draw; a processor has one to spare while it computes.
+        ahead=1 if device.type == "cpu" else max(1, worker_count() // group.count), **training)
+    return model, curve, domain, target
+
+
+def _checkpoint(params: Params) -> Path:
+    return params.paths.checkpoints / "train_capture.safetensors"
 
 
 if __name__ == "__main__":
-    main()
+    launched(main, MODULE)

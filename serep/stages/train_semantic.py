@@ -17,12 +17,13 @@ def main(kind: str) -> None:
     with threadpool_limits(1), stage(f"train_semantic@{kind}") as run:
         params, paths = run.params.semantic, run.params.paths
         settings = params.training.model_dump()
-        weights = settings.pop("loss_weights")
+        weights, checkpoint = settings.pop("loss_weights"), paths.checkpoints / f"train_semantic_{kind}.safetensors"
         model, curve = train_semantic(
             read_heads(run.input(paths.surfaces)), kind=kind, code_size=params.code_size, gradient_modes=params.gradient_modes, weights=weights,
-            device=best_device(wanted_device()), **settings)
+            device=best_device(wanted_device()), checkpoint=checkpoint, **settings)
         write_folder(paths.semantic_model(kind), model.save)
         save_curve(paths.plots / f"train_semantic_{kind}.csv", curve)
+        checkpoint.unlink(missing_ok=True)
         run.tracker.log_curve(curve)
 
 

@@ -74,13 +74,13 @@ def mirrored_codes(semantic: SemanticModel, codes: Float[np.ndarray, "N Z"]) -> 
 
 
 def jittered_crops(
-    faces: RealFaces, rows: Int[np.ndarray, " n"], *, image_size: int, crop_scale: float, ranges: AugmentationRanges, rng: np.random.Generator
+    faces: RealFaces, rows: Int[np.ndarray, " n"], rngs: Sequence[np.random.Generator], *, image_size: int, crop_scale: float, ranges: AugmentationRanges
 ) -> tuple[UInt8[np.ndarray, "n S S 3"], Float[np.ndarray, "n L 2"]]:
     """Real faces moved, scaled and turned as renders are, and their landmarks as shares of the crop (NaN where not given, and the face then not set upright)."""
     images, places = np.empty((len(rows), image_size, image_size, 3), np.uint8), np.empty((len(rows), faces.landmarks.shape[1], 2), np.float32)
     stored = faces.images.shape[1]
     side = stored / faces.cover * crop_scale
-    for place, row in enumerate(rows):
+    for place, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
         centre = 0.5 * stored + ranges.shift_jitter * side * rng.standard_normal(2)
         tilt = upright_angle(faces.landmarks[row].astype(np.float64), np.array(faces.landmark_ids))
         angle = np.radians(rng.uniform(-ranges.rotation_deg, ranges.rotation_deg)) + (tilt if np.isfinite(tilt) else 0.0)

@@ -31,7 +31,7 @@ def predict_renders(model: CaptureModel, renders: LabelledRenders, *, ranges: Au
     size = model.network.image_size
     augmentation = RenderAugmentation(ranges, image_size=size, crop_scale=model.settings.tracking.crop_scale, landmark_ids=model.landmark_ids,
                                       backgrounds=[], rng=rng)
-    crops = augmentation.plain(renders.layers, renders.landmarks)
+    crops = augmentation.plain(renders.layers, renders.landmarks, rng)
     return _predict(model, crops.images, crops.landmarks)
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from serep.data.heads import HeadSet
 from serep.models.gradient_basis import fit_matrix
 from serep.models.losses import code_distance, displacement_distance
 from serep.models.semantic import SEMANTIC_KINDS, NeuralModel, SemanticModel
+from serep.training.checkpoint import Checkpoint, training_key
 from serep.training.loop import fit
 from serep.training.semantic_fit import (
     BoundPerson,
@@ -58,6 +60,7 @@ def train_semantic(
     seed: int,
     device: torch.device,
     on_metrics: Callable[[dict[str, float], int], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[SemanticModel, list[dict[str, float]]]:
     """A model of `kind` fitted to the train people, and its curve (empty for the linear kinds). The same seed gives the same model.
 
@@ -69,6 +72,7 @@ def train_semantic(
     fit_tolerance   mm below which a direction counts as noise when coefficients are fitted
     weights         of the loss terms reconstruction, cycle, code and identity; a term of weight 0 is not computed
     mix_share       share of the batch that is the sum of two expressions
+    checkpoint      file that keeps the networks' training, to go on from where it was interrupted
     """
     if kind not in SEMANTIC_KINDS:
         raise ValueError(f"no semantic model is called {kind!r}. Choose one of {', '.join(SEMANTIC_KINDS)}")
@@ -117,17 +121,16 @@ def train_semantic(
     )
     with torch.no_grad():
         task.validate()
+    settings = {"steps": steps, "learning_rate": learning_rate, "weight_decay": weight_decay, "warmup_share": warmup_share, "gradient_clip": gradient_clip,
+                "log_every": log_every, "validate_every": validate_every}
+    key = {**settings, "seed": seed, "weights": weights, "mix_share": mix_share, "batch_size": batch_size, "device": device.type}
     rows = fit(
         task,
-        steps=steps,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        warmup_share=warmup_share,
-        gradient_clip=gradient_clip,
-        log_every=log_every,
-        validate_every=validate_every,
+        **settings,
         on_metrics=on_metrics,
         label=f"semantic {kind} {code_size}",
+        checkpoint=None if checkpoint is None else Checkpoint(checkpoint, training_key(key, task.coefficients, task.refit, task.shapes,
+                                                                                       *task.module.state_dict().values())),
     )
     task.keep_best()
     set_code_statistics(model, task.training_codes())
@@ -176,10 +179,11 @@ class SemanticTask:
         # Posing coefficients on a person and fitting the mesh again: linear, and nearly the identity.
         covariance = np.diag(deviations**2)
         self.refit = tensor(np.stack([person.products @ fit_matrix(person.products, covariance, tolerance).T for person in people]))
-        self.generator = torch.Generator().manual_seed(seed)
+        self._seed, self.generator = seed, torch.Generator()
         self._best: tuple[float, dict[str, Tensor]] | None = None
 
-    def losses(self, progress: float) -> dict[str, Tensor]:
+    def losses(self, step: int, steps: int) -> dict[str, Tensor]:
+        self.generator.manual_seed(int(np.random.SeedSequence([self._seed, step]).generate_state(1)[0]))
         coefficients, source, targets = self._batch()
         target = targets.repeat_interleave(len(coefficients) // len(targets))
         source_identity, target_identity = self._identity(source), self._identity(target)
@@ -223,6 +227,16 @@ class SemanticTask:
         if self._best is None or judged < self._best[0]:
             self._best = judged, {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
         return scores
+
+    def state(self) -> dict[str, Tensor]:
+        if self._best is None:
+            return {}
+        judged, weights = self._best
+        return {"judged": torch.tensor(judged, dtype=torch.float64), **{f"best/{name}": tensor for name, tensor in weights.items()}}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        best = {name.removeprefix("best/"): tensor.to(self.device) for name, tensor in state.items() if name.startswith("best/")}
+        self._best = (float(state["judged"]), best) if best else None
 
     def keep_best(self) -> None:
         """Go back to the weights of the best validation, by retargeting where it can be told; without validation people keep the last."""

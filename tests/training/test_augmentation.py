@@ -36,10 +36,15 @@ def augmentation(ranges, rng, backgrounds=()):
     return RenderAugmentation(ranges, image_size=SIZE, crop_scale=1.5, landmark_ids=IDS, backgrounds=list(backgrounds), rng=rng)
 
 
+def each(count, seed=0):
+    """A random generator for each picture."""
+    return [np.random.default_rng([seed, row]) for row in range(count)]
+
+
 def test_landmarks_stay_on_what_they_mark(rng):
     layers, places = dots(rng, count=20)
     turning = dataclasses.replace(NOTHING, scale_jitter=0.15, shift_jitter=0.05, rotation_deg=40.0)
-    batch = augmentation(turning, rng).draw(layers, places)
+    batch = augmentation(turning, rng).draw(layers, places, each(20))
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     checked = 0
     for image, points in zip(batch.images[..., 0].astype(float), batch.landmarks * SIZE, strict=True):
@@ -54,7 +59,7 @@ def test_landmarks_stay_on_what_they_mark(rng):
 
 def test_same_seed_same_crops_and_another_seed_others(rng):
     layers, places = dots(rng, count=12)
-    one, same, other = (augmentation(EVERYTHING, np.random.default_rng(seed)).draw(layers, places) for seed in (5, 5, 6))
+    one, same, other = (augmentation(EVERYTHING, np.random.default_rng(5)).draw(layers, places, each(12, seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.images, same.images)
     np.testing.assert_array_equal(one.landmarks, same.landmarks)
     np.testing.assert_array_equal(one.present, same.present)
@@ -63,7 +68,7 @@ def test_same_seed_same_crops_and_another_seed_others(rng):
 
 def test_plain_crops_are_centred_and_bare(rng):
     layers, places = dots(rng)
-    batch = augmentation(EVERYTHING, rng).plain(layers, places)
+    batch = augmentation(EVERYTHING, rng).plain(layers, places, rng)
     middle = 0.5 * (batch.landmarks.min(axis=1) + batch.landmarks.max(axis=1))
     np.testing.assert_allclose(middle, 0.5, atol=1e-5)
     np.testing.assert_allclose((batch.landmarks.max(axis=1) - batch.landmarks.min(axis=1)).max(axis=1), 1 / 1.5, rtol=1e-5)
@@ -84,7 +89,7 @@ def test_faces_are_set_upright(rng):
     points = np.stack([face_points(angle) for angle in (-35, 0, 20)])
     draw = RenderAugmentation(NOTHING, image_size=SIZE, crop_scale=1.5, landmark_ids=FACE_IDS, backgrounds=[], rng=rng)
     layers = np.zeros((3, 130, 130, 4), np.uint8)
-    for batch in (draw.plain(layers, points), draw.draw(layers, points)):
+    for batch in (draw.plain(layers, points, rng), draw.draw(layers, points, each(3))):
         np.testing.assert_allclose(batch.landmarks, batch.landmarks[[1, 1, 1]], atol=1e-4)
         np.testing.assert_allclose(batch.landmarks[0, 0, 1], batch.landmarks[0, 3, 1], atol=1e-4)
 
@@ -99,8 +104,8 @@ def test_mirrored_crops_show_the_mirror_image(rng):
     draw = RenderAugmentation(NOTHING, image_size=SIZE, crop_scale=1.5, landmark_ids=FACE_IDS, backgrounds=[np.zeros((9, 9, 3), np.uint8)], rng=rng,
                               mirror=partner)
     draw._pool = draw._pool[-1:]
-    batch = draw.draw(layers, points)
-    assert 4 < batch.mirrored.sum() < 20 and not augmentation(NOTHING, rng).draw(*dots(rng)).mirrored.any()
+    batch = draw.draw(layers, points, each(24))
+    assert 4 < batch.mirrored.sum() < 20 and not augmentation(NOTHING, rng).draw(*dots(rng), each(6)).mirrored.any()
     left, right = batch.images[:, :, :10].mean(axis=(1, 2, 3)), batch.images[:, :, -10:].mean(axis=(1, 2, 3))
     assert (left[~batch.mirrored] > 200).all() and (right[batch.mirrored] > 200).all() and (left[batch.mirrored] < 50).all()
     plain, mirrored = batch.landmarks[~batch.mirrored][0], batch.landmarks[batch.mirrored][0]
@@ -116,14 +121,14 @@ def test_background_fills_exactly_what_the_mask_leaves(rng):
     red[..., 0] = 200
     draw = augmentation(NOTHING, rng, backgrounds=[red])
     draw._pool = draw._pool[-1:]  # one of the backgrounds given
-    image = draw.draw(layers, places).images[0]
+    image = draw.draw(layers, places, each(3)).images[0]
     assert (image[:, :20] == 255).all()
     assert (np.abs(image[:, -20:].astype(int) - [200, 0, 0]) <= 1).all()
 
 
 def test_negatives_have_no_centred_face(rng):
     layers, places = dots(rng, count=60)
-    batch = augmentation(dataclasses.replace(NOTHING, negative_share=0.5), rng).draw(layers, places)
+    batch = augmentation(dataclasses.replace(NOTHING, negative_share=0.5), rng).draw(layers, places, each(60))
     assert 10 < batch.present.sum() < 50
     sides = (batch.landmarks.max(axis=1) - batch.landmarks.min(axis=1)).max(axis=1)
     away = np.abs(0.5 * (batch.landmarks.min(axis=1) + batch.landmarks.max(axis=1)) - 0.5).max(axis=1)

@@ -3,72 +3,34 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from dotted_faces import CODE_SIZE, RANGES, SIZE, WEIGHTS, dotted_renders, real_faces, semantic_model, train
 
-from serep.data.real_faces import RealFaces
-from serep.models.capture import CaptureSettings
 from serep.models.capture_network import CaptureNetwork
-from serep.models.face_finders import cut_square
-from serep.models.face_tracker import TrackingSettings
-from serep.models.semantic import DisplacementPca
-from serep.models.smoothing import OneEuro
-from serep.training.augmentation import AugmentationRanges, RenderAugmentation
-from serep.training.capture_data import LabelledRenders, in_order, jittered_crops, mirrored_codes, mirrored_landmarks, sampling_shares
-from serep.training.capture_task import LOSSES, CaptureTask, PosedRig, has_bfloat16, train_capture
-
-SIZE, CODE_SIZE = 32, 2
-RANGES = AugmentationRanges(
-    scale_jitter=0.05, shift_jitter=0.02, rotation_deg=5.0, colour=0.0, saturation_min=1.0, grey_share=0.0, contrast=0.0, shading_share=0.0,
-    blur_share=0.0, noise=0.0, jpeg_share=0.0, occluder_share=0.0, glasses_share=0.0, negative_share=0.1, shuffled_background_share=0.0,
-)
-WEIGHTS = {"code": 1.0, "vertices": 1.0, "landmarks_3d": 1.0, "landmarks_2d": 0.5, "heatmaps": 0.1, "openings": 0.5,
-           "presence": 0.5, "domain": 0.3, "real_landmarks": 0.5}
-ONE_EURO = OneEuro(min_cutoff=2.0, beta=0.5, speed_cutoff=1.0)
-TRACKING = TrackingSettings(crop_scale=1.5, batch_frames=4, recentre_beyond=0.1, presence_threshold=0.5, patience_frames=5, thorough_every=5)
-SETTINGS = CaptureSettings(TRACKING, 50.0, ONE_EURO, ONE_EURO, ONE_EURO)
-FIT = {"steps": 12, "learning_rate": 3e-3, "weight_decay": 0.0, "warmup_share": 0.1, "gradient_clip": 1.0, "log_every": 4, "validate_every": 6}
+from serep.training import checkpoint
+from serep.training.augmentation import RenderAugmentation
+from serep.training.capture_data import in_order, jittered_crops, mirrored_codes, mirrored_landmarks, sampling_shares
+from serep.training.capture_task import LOSSES, CaptureTask, PosedRig, has_bfloat16
+from serep.training.processes import ALONE, Group
 
 
 @pytest.fixture(scope="module")
 def semantic(topology):
-    model = DisplacementPca(topology, code_size=CODE_SIZE)
-    modes = np.zeros((CODE_SIZE, len(topology.template), 3), np.float32)
-    modes[0, :, 1], modes[1, :, 0] = -topology.regions["mouth"], topology.regions["mouth"]
-    model.modes[:] = torch.from_numpy(modes.reshape(CODE_SIZE, -1))
-    model.decoder.matrix[:] = torch.diag(torch.tensor([5.0, 3.0]))
-    return model.eval()
+    return semantic_model(topology)
 
 
 @pytest.fixture(scope="module")
 def renders(topology):
-    """The landmarks as dots; two codes move the mouth's dots down and sideways."""
-    rng, count, size = np.random.default_rng(0), 48, 72
-    codes = rng.standard_normal((count, CODE_SIZE)).astype(np.float32)
-    flat = topology.landmarks(topology.template)[:, :2] * [1, -1]
-    scale = 36 / np.ptp(flat, axis=0).max()
-    mouth = flat[:, 1] > np.quantile(flat[:, 1], 0.6)
-    places = ((flat - flat.mean(axis=0)) * scale + size / 2)[None] + mouth[None, :, None] * (codes[:, None, ::-1] * [3.0, 4.0])
-    layers = np.zeros((count, size, size, 4), np.uint8)
-    for layer, points in zip(layers, places.round().astype(int), strict=True):
-        layer[4:-4, 4:-4] = (90, 80, 70, 255)
-        layer[points[:, 1].clip(0, size - 1), points[:, 0].clip(0, size - 1), :3] = 255
-    return LabelledRenders(layers, places.astype(np.float32), codes)
+    return dotted_renders(topology)
 
 
-def make_task(semantic, renders, *, real=None, weights=WEIGHTS, ranges=RANGES, balance=0.0, mixed_precision=False):
+def make_task(semantic, renders, *, real=None, weights=WEIGHTS, ranges=RANGES, balance=0.0, mixed_precision=False, ahead=0, group=ALONE):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     ids = semantic.topology.landmark_ids
     network = CaptureNetwork(encoder="residual_tiny", image_size=SIZE, code_size=CODE_SIZE, landmark_count=len(ids), local_width=4, hidden_width=16)
     draw = RenderAugmentation(ranges, image_size=SIZE, crop_scale=1.5, landmark_ids=ids, backgrounds=[], rng=rng)
     return CaptureTask(network, semantic, renders, renders, augmentation=draw, weights=weights, batch_size=16, real=real, real_share=0.25,
-                       balance=balance, mixed_precision=mixed_precision, device=torch.device("cpu"), rng=rng)
-
-
-def train(semantic, renders, real=None, seed=0, **changes):
-    values = {"encoder": "residual_tiny", "image_size": SIZE, "local_width": 4, "hidden_width": 16, "augmentation": RANGES, "loss_weights": WEIGHTS,
-              "real_share": 0.25, "balance": 0.0, "batch_size": 16, "mixed_precision": False, "settings": SETTINGS,
-              "device": torch.device("cpu"), "backgrounds": []}
-    return train_capture(renders, renders, semantic, real=real, seed=seed, **(values | FIT | changes))
+                       balance=balance, mixed_precision=mixed_precision, device=torch.device("cpu"), rng=rng, seed=0, ahead=ahead, group=group)
 
 
 def test_posed_rig_agrees_with_the_whole_rig(semantic, renders, rng):
@@ -88,9 +50,9 @@ def test_codes_of_another_model_are_refused(semantic, renders, rng):
 
 def test_terms_are_named_weighted_and_without_domain_where_nothing_is_real(semantic, renders):
     task = make_task(semantic, renders)
-    terms = task.losses(0.0)
+    terms = task.losses(1, 12)
     assert set(terms) == set(LOSSES) - {"domain", "real_landmarks"}
-    heavy = make_task(semantic, renders, weights=WEIGHTS | {"code": 10.0}).losses(0.0)
+    heavy = make_task(semantic, renders, weights=WEIGHTS | {"code": 10.0}).losses(1, 12)
     torch.testing.assert_close(heavy["code"], 10 * terms["code"])
 
 
@@ -107,27 +69,15 @@ def test_true_answers_cost_nothing(semantic, renders):
     assert float(task._label_losses(wrong, present, landmarks, codes)["vertices"]) == pytest.approx(0.0, abs=1e-6)
 
 
-def real_faces(semantic, renders, count=12, landmarks=True):
-    """Renders passed off as photographs: 48 px crops, twice as wide as the square around the landmarks."""
-    stored, images, places = 48, [], []
-    for layer, points in zip(renders.layers[:count], renders.landmarks[:count], strict=True):
-        low, high = points.min(axis=0), points.max(axis=0)
-        square = np.array([*(0.5 * (low + high)), (high - low).max()], np.float64)
-        images.append(cut_square(np.ascontiguousarray(layer[..., :3]), square, 2.0, stored))
-        places.append((points - (square[:2] - square[2])) * stored / (2 * square[2]))
-    places = np.stack(places).astype(np.float32)
-    return RealFaces(np.stack(images), places if landmarks else np.full_like(places, np.nan), tuple(semantic.topology.landmark_ids.tolist()), 2.0)
-
-
 def test_real_faces_switch_the_domain_loss_on(semantic, renders):
     real = real_faces(semantic, renders, landmarks=False)
     task = make_task(semantic, renders, real=real)
-    terms = task.losses(0.5)
+    terms = task.losses(7, 12)
     assert set(terms) == set(LOSSES) - {"real_landmarks"}
     terms["domain"].backward()
     assert task.module.encoder.stem[0][0].weight.grad.abs().sum() > 0
     start = make_task(semantic, renders, real=real)
-    start.losses(0.0)["domain"].backward()  # reversal strength 0: the classifier learns, the encoder does not notice
+    start.losses(1, 12)["domain"].backward()  # reversal strength 0: the classifier learns, the encoder does not notice
     assert not start.module.encoder.stem[0][0].weight.grad.any()
     assert start.module.domain_classifier.layers[0].weight.grad.any()
 
@@ -135,7 +85,7 @@ def test_real_faces_switch_the_domain_loss_on(semantic, renders):
 @pytest.mark.parametrize(("domain", "given"), [(0.3, True), (0.0, True), (0.0, False)])
 def test_landmarks_of_real_faces_are_a_loss_of_their_own(semantic, renders, domain, given):
     task = make_task(semantic, renders, real=real_faces(semantic, renders, landmarks=given), weights=WEIGHTS | {"domain": domain})
-    terms = task.losses(0.5)
+    terms = task.losses(7, 12)
     assert ("domain" in terms, "real_landmarks" in terms) == (domain > 0, given)
     if given:
         terms["real_landmarks"].backward()
@@ -160,12 +110,16 @@ def test_landmark_loss_counts_only_what_is_given(semantic, renders):
 def test_jittered_crops_take_their_landmarks_along(semantic, renders):
     faces, wide = real_faces(semantic, renders), dataclasses.replace(RANGES, shift_jitter=0.05, scale_jitter=0.1, rotation_deg=20.0)
     rows = np.arange(8)
-    images, places = jittered_crops(faces, rows, image_size=64, crop_scale=1.5, ranges=wide, rng=np.random.default_rng(0))
+
+    def rngs():
+        return [np.random.default_rng(row) for row in rows]
+
+    images, places = jittered_crops(faces, rows, rngs(), image_size=64, crop_scale=1.5, ranges=wide)
     for image, points in zip(images, places, strict=True):
         inside = (points > 0.1).all(axis=1) & (points < 0.9).all(axis=1)
         at = (points[inside] * 64).astype(int)
         assert image[at[:, 1], at[:, 0]].mean() > image.mean() + 15  # the dots are where the landmarks say
-    again = jittered_crops(faces, rows, image_size=64, crop_scale=1.5, ranges=wide, rng=np.random.default_rng(0))
+    again = jittered_crops(faces, rows, rngs(), image_size=64, crop_scale=1.5, ranges=wide)
     np.testing.assert_array_equal(again[0], images)
     assert np.abs(places.mean(axis=1) - 0.5).max() > 0.02
 
@@ -190,7 +144,7 @@ def test_landmarks_come_in_the_model_s_order(semantic, renders):
 
 def test_every_render_is_drawn_once_before_any_twice(semantic, renders):
     task = make_task(semantic, renders)
-    drawn = np.concatenate([task._next_rows() for _ in range(3)])
+    drawn = np.concatenate([task._rows(step) for step in range(1, 4)])
     assert sorted(drawn.tolist()) == list(range(48))
 
 
@@ -205,7 +159,7 @@ def test_balance_draws_rare_openings_more_often(rng):
 def test_shares_are_kept_exactly(semantic, renders):
     task = make_task(semantic, renders)
     task._shares = np.where(np.arange(48) < 16, 2.0, 0.5)
-    drawn = np.bincount(np.concatenate([task._next_rows() for _ in range(6)]), minlength=48)
+    drawn = np.bincount(np.concatenate([task._rows(step) for step in range(1, 7)]), minlength=48)
     assert (drawn[:16] == 4).all() and drawn[16:].sum() == 32 and drawn[16:].max() <= 2
 
 
@@ -236,9 +190,49 @@ def test_same_seed_same_model(semantic, renders):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def test_batches_drawn_ahead_are_the_same(semantic, renders):
+    real = real_faces(semantic, renders)
+    now, ahead = make_task(semantic, renders, real=real), make_task(semantic, renders, real=real, ahead=3)
+    for step in (1, 2, 3, 9, 10):  # also where a training goes on somewhere else
+        one, other = now._batch(step, 10), ahead._batch(step, 10)
+        for name in ("images", "landmarks", "present", "codes", "real_landmarks"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    ahead.close()
+
+
+def test_processes_share_a_batch(semantic, renders):
+    real, ranges = real_faces(semantic, renders), dataclasses.replace(RANGES, shift_jitter=0.1)
+    whole = make_task(semantic, renders, real=real, ranges=ranges)._batch(3, 10)
+    shares = [make_task(semantic, renders, real=real, ranges=ranges, group=Group(rank, 2))._batch(3, 10) for rank in range(2)]
+    for name in ("landmarks", "codes", "present", "real_landmarks"):
+        np.testing.assert_array_equal(np.concatenate([getattr(one, name) for one in shares]), getattr(whole, name))
+    with pytest.raises(ValueError, match=r"batch_size is 16, which 3 processes cannot share evenly"):
+        make_task(semantic, renders, group=Group(0, 3))
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, 12])
+def test_a_capture_training_that_was_killed_ends_with_the_same_weights(semantic, renders, tmp_path, monkeypatch, killed_at):
+    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
+    real, file, whole_losses = real_faces(semantic, renders), tmp_path / "capture.safetensors", CaptureTask.losses
+    whole, curve = train(semantic, renders, real=real)
+
+    def killed(task, step, steps):
+        if step == killed_at:
+            raise KeyboardInterrupt
+        return whole_losses(task, step, steps)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CaptureTask, "losses", killed)
+        train(semantic, renders, real=real, checkpoint=file)
+    assert file.is_file() == (killed_at > 1)
+    resumed, again = train(semantic, renders, real=real, checkpoint=file)
+    assert again == curve
+    assert all(torch.equal(tensor, resumed.network.state_dict()[name]) for name, tensor in whole.network.state_dict().items())
+
+
 def test_mixed_precision_trains_single_precision_weights(semantic, renders, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})  # emulated where it is not
-    terms = make_task(semantic, renders, mixed_precision=True).losses(0.0)
+    terms = make_task(semantic, renders, mixed_precision=True).losses(1, 12)
     assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in terms.values())
 
 

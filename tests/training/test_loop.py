@@ -1,33 +1,42 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
 
+from serep.training.checkpoint import Checkpoint, training_key
 from serep.training.loop import fit, learning_rate_factor, save_curve
 
 OPTIONS = {"learning_rate": 0.05, "weight_decay": 0.0, "warmup_share": 0.1, "gradient_clip": 1.0, "log_every": 5, "validate_every": 20, "label": "line"}
 
 
 class Line:
-    """Fit a line; `broken_at` makes one term NaN from that batch on."""
+    """Fit a line; `broken_at` makes one term NaN from that step on, `killed_at` ends the run there as a signal would."""
 
-    def __init__(self, broken_at: int | None = None):
-        self.generator = torch.Generator().manual_seed(0)
+    def __init__(self, broken_at: int | None = None, killed_at: int | None = None):
         torch.manual_seed(0)
         self.module = torch.nn.Linear(3, 1)
-        self.broken_at, self.batches = broken_at, 0
+        self.broken_at, self.killed_at, self.validations = broken_at, killed_at, 0
 
-    def losses(self, progress: float) -> dict[str, torch.Tensor]:
-        assert 0 <= progress < 1
-        self.batches += 1
-        inputs = torch.randn(16, 3, generator=self.generator)
+    def losses(self, step: int, steps: int) -> dict[str, torch.Tensor]:
+        assert 1 <= step <= steps
+        if step == self.killed_at:
+            raise KeyboardInterrupt
+        inputs = torch.randn(16, 3, generator=torch.Generator().manual_seed(step))
         error = (self.module(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()
-        second = error * float("nan") if self.broken_at and self.batches >= self.broken_at else 0.1 * self.module.bias.square().sum()
+        second = error * float("nan") if self.broken_at and step >= self.broken_at else 0.1 * self.module.bias.square().sum()
         return {"line": error, "bias": second}
 
     def validate(self) -> dict[str, float]:
         assert not self.module.training and not torch.is_grad_enabled()
+        self.validations += 1
         return {"slope": float(self.module.weight.detach().mean())}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"validations": torch.tensor(self.validations)}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        self.validations = int(state["validations"])
 
 
 def test_the_loss_halves_and_the_curve_says_so():
@@ -50,6 +59,43 @@ def test_the_same_seed_gives_the_same_bytes():
     rows = fit(first, steps=30, **OPTIONS), fit(second, steps=30, **OPTIONS)
     assert rows[0] == rows[1]
     assert first.module.weight.detach().numpy().tobytes() == second.module.weight.detach().numpy().tobytes()
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 20, 21, 39, 40])
+def test_a_training_that_was_killed_ends_with_the_same_bytes(tmp_path, killed_at):
+    whole, killed, resumed = Line(), Line(killed_at=killed_at), Line()
+    checkpoint = Checkpoint(tmp_path / "line.safetensors", "one", every_s=0)
+    rows = fit(whole, steps=40, **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, steps=40, checkpoint=checkpoint, **OPTIONS)
+    steps = []
+    again = fit(resumed, steps=40, checkpoint=checkpoint, on_metrics=lambda _, step: steps.append(step), **OPTIONS)
+    assert again == rows and resumed.validations == whole.validations == 2
+    assert all(step >= killed_at for step in steps)  # what was done is not done again
+    for name, tensor in whole.module.state_dict().items():
+        assert tensor.numpy().tobytes() == resumed.module.state_dict()[name].numpy().tobytes()
+    assert fit(Line(killed_at=1), steps=40, checkpoint=checkpoint, **OPTIONS) == rows  # finished, and killed before the result was stored
+
+
+def test_another_training_s_checkpoint_is_not_taken_up(tmp_path, caplog):
+    file = tmp_path / "line.safetensors"
+    fit(Line(), steps=20, checkpoint=Checkpoint(file, "one", every_s=0), **OPTIONS)
+    with caplog.at_level(logging.INFO):
+        assert Checkpoint(file, "other").load() is None and "other settings, data, code or devices" in caplog.text
+    assert Checkpoint(file, "one").load().step == 20
+    file.write_bytes(file.read_bytes()[:100])
+    assert Checkpoint(file, "one").load() is None and "cannot be read" in caplog.text
+    Checkpoint(file, "one").remove()
+    assert Checkpoint(file, "one").load() is None
+
+
+def test_the_key_of_a_training_tells_settings_and_data_apart():
+    array = np.arange(6, dtype=np.float32)
+    key = training_key({"steps": 3}, array)
+    assert key == training_key({"steps": 3}, array.copy())
+    others = (training_key({"steps": 4}, array), training_key({"steps": 3}, array + 1), training_key({"steps": 3}, array.reshape(2, 3)),
+              training_key({"steps": 3}, array, array), training_key({"steps": 3}, torch.zeros(())))
+    assert len({key, *others}) == 6
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_by_name_and_step():
