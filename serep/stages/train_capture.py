@@ -1,8 +1,11 @@
-"""DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier: on real faces, else on simulated ones."""
+"""DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier: on real faces, else on simulated ones.
+
+The model's folder holds its ONNX export too, which runs it on a processor."""
 import numpy as np
 
 from serep.config import build
 from serep.data.real_faces import RealFaces
+from serep.export.onnx import onnx_files
 from serep.models.capture import CaptureSettings
 from serep.models.device import best_device
 from serep.models.semantic import SemanticModel
@@ -28,7 +31,8 @@ def main() -> None:
             semantic, real=target, backgrounds=[],
             augmentation=build(AugmentationRanges, params.augmentation), loss_weights=weights, settings=settings, device=best_device(wanted_device()),
             **training)
-        write_folder(paths.capture, model.save)
+        onnx = onnx_files(model, model.rig)
+        write_folder(paths.capture, lambda folder: model.save(folder, onnx=onnx))
         save_curve(paths.plots / "train_capture.csv", curve)
         run.tracker.log_curve(curve)
         last = {key: value for key, value in curve[-1].items() if key.startswith("val_")}
