@@ -69,7 +69,12 @@ class CaptureModel:
         self._landmark_basis = semantic.topology.landmarks(self.rig.basis.astype(np.float64))
 
     def use_onnx(self, folder: Path) -> None:
-        """Let ONNX Runtime run the network on the processor, from the folder that `serep export --onnx` wrote of this model."""
+        """Let ONNX Runtime run the network on the processor, from the folder that `serep export --onnx` wrote of this model.
+
+        ValueError for the export of another model, or where the network is on another device.
+        """
+        if (device := next(self.network.parameters()).device).type != "cpu":
+            raise ValueError(f"ONNX Runtime runs the network on the processor, but it was asked to run on {device}. Ask for the device cpu")
         engine = OnnxEngine(folder)
         if engine.weights_sha256 != network_hash(self.network):
             raise ValueError(f"{folder} was exported from another capture model. Export this one: serep export --onnx {folder}")
