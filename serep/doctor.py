@@ -93,7 +93,7 @@ def capture_engine() -> Check:
         try:
             import onnxruntime
         except ImportError as problem:
-            return Check("capture engine", "warn", f"torch on the CPU, at about half the speed: ONNX Runtime cannot be imported ({problem})", INSTALL)
+            return Check("capture engine", "warn", f"torch on the CPU, more slowly: ONNX Runtime cannot be imported ({problem})", INSTALL)
         return Check("capture engine", "ok", f"ONNX Runtime {onnxruntime.__version__} on the CPU; torch for models that carry no ONNX export")
 
     return _imported("capture engine", "torch", look)

@@ -41,7 +41,7 @@ def test_which_engine_captures(monkeypatch):
     assert check.state == "ok" and "ONNX Runtime" in check.finding and "torch for models that carry no ONNX export" in check.finding
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     check = doctor.capture_engine()
-    assert check.state == "warn" and "torch on the CPU, at about half the speed" in check.finding and "tools/setup.sh" in check.advice
+    assert check.state == "warn" and "torch on the CPU, more slowly" in check.finding and "tools/setup.sh" in check.advice
     monkeypatch.setattr("serep.models.device.best_device", lambda name: torch.device("cuda"))
     assert doctor.capture_engine().finding == "torch on cuda"
     monkeypatch.undo()

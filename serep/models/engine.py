@@ -96,7 +96,7 @@ def choose_engine(network: CaptureNetwork, exported: Path | None, wanted: str = 
     except (ValueError, RuntimeError) as problem:
         if wanted == "onnx":
             raise
-        log.warning("torch runs the capture network, at about half the speed of ONNX Runtime: %s", problem)
+        log.warning("torch runs the capture network, more slowly than ONNX Runtime would: %s", problem)
         return TorchEngine(network)
 
 
