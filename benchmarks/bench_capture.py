@@ -2,7 +2,7 @@
 
 The plain loop decodes a frame, runs the face detector, one crop through the network, smoothing, head pose and the mesh, and then takes the next one. The
 network computes in full but its answers are replaced by a steady face in the middle of the crop, since a network without training sees none.
-`measure` does the same with a trained model and a video of one's own.
+`measure` does the same with a trained model and a video of one's own. Both engines of the processor are timed; bench_gpu times the network in large batches.
 """
 import itertools
 import tempfile
@@ -180,7 +180,7 @@ def run() -> dict:
         video = Path(folder) / "video.mp4"
         write_video(video)
         rig = target_rig(model)
-        figures = measure(model, video, rig) | {"with_onnx_runtime": onnx_figures(model, video, rig)}
+        figures = engine_figures(model, video, rig)
     crops = np.random.default_rng(0).integers(0, 255, (BATCH, CROP_PX, CROP_PX, 3), dtype=np.uint8)
     picture = np.full((SIDE, SIDE, 3), 128, np.uint8)
     figures["network_ms_per_crop"] = {f"batch_{size}": 1000 * seconds(lambda size=size: TorchEngine(model.network)(crops[:size])) / size for size in (1, BATCH)}
@@ -200,18 +200,20 @@ def seconds(act: Callable[[], object], repeats: int = 5) -> float:
     return min(times)
 
 
-def onnx_figures(model: CaptureModel, video: Path, rig: Rig) -> dict | str:
-    """The same with ONNX Runtime, and the time of torch over that of ONNX Runtime for the same crops; why not where the packages are missing."""
+def engine_figures(model: CaptureModel, video: Path, rig: Rig) -> dict:
+    """`measure` with each engine, and the time of torch over that of ONNX Runtime for the same crops; why not where ONNX Runtime or the exporter is missing."""
     from serep.export.onnx import export_onnx
 
     torch_engine, crops = model.engine, np.random.default_rng(0).integers(0, 255, (BATCH, CROP_PX, CROP_PX, 3), dtype=np.uint8)
+    figures: dict = {"torch": measure(model, video, rig)}
     with tempfile.TemporaryDirectory() as folder:
         try:
             export_onnx(Path(folder), model, model.rig)
             model.use_onnx(Path(folder))
         except RuntimeError as error:
-            return f"not measured: {error}"
+            return figures | {"onnx": f"not measured: {error}"}
     ratios = {f"batch_{size}": seconds(lambda size=size: torch_engine(crops[:size])) / seconds(lambda size=size: model.engine(crops[:size])) for size in (1, BATCH)}
-    figures = measure(model, video, rig)
+    figures["onnx"] = measure(model, video, rig)
     model.engine = torch_engine
-    return {"torch_time_over_this": ratios} | {name: figures[name] for name in ("frames_per_second", "processor_ms_per_frame", "processor_ms")}
+    speeds = [figures[name]["frames_per_second"] for name in ("onnx", "torch")]
+    return figures | {"onnx_over_torch": {"frames_per_second": speeds[0] / speeds[1], "network": ratios}}

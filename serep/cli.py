@@ -92,7 +92,8 @@ def capture(
     target: Target = None,
     model: CaptureUri = "models:/serep-capture@champion",
     device: Device = "auto",
-    onnx: Annotated[Optional[Path], typer.Option("--onnx", help="Let ONNX Runtime run the network, from the folder of `serep export --onnx`.")] = None,  # noqa: UP045
+    engine: Annotated[str, typer.Option("--engine", help="What runs the network: onnx (ONNX Runtime, on the CPU), torch, or auto.")] = "auto",
+    onnx: Annotated[Optional[Path], typer.Option("--onnx", help="Take the network from this folder of `serep export --onnx`, not from the model.")] = None,  # noqa: UP045
     unit: Unit = "mm",
     up: Up = "y",
     front: Front = "z",
@@ -102,6 +103,7 @@ def capture(
     from serep.data.video import VideoReader
     from serep.export.performance import capture_frames, on_person, write_animation, write_overlay
     from serep.models.device import best_device
+    from serep.models.engine import ENGINES
     from serep.stopping import stop_on_interrupt
 
     if out.exists() and not out.is_dir():
@@ -110,12 +112,20 @@ def capture(
         raise ValueError("give a picture or a video, or --camera and its number: one of them")
     if source is not None and not source.is_file():
         raise FileNotFoundError(f"there is no file {source}: give a picture or a video")
+    if engine not in ENGINES:
+        raise ValueError(f"--engine {engine} is unknown: use {', '.join(ENGINES)}")
+    if onnx is not None and engine == "torch":
+        raise ValueError("--onnx names a network for ONNX Runtime, --engine torch leaves it out: give one of them")
     is_image = source is not None and source.suffix.lower() in IMAGE_SUFFIXES
     frames, count, fps = (None, 0, 0.0) if source is None else ([read_image(source)], 1, 25.0) if is_image else _opened(VideoReader(source))
     overlay = "overlay.png" if is_image else "overlay.mp4"
     _refuse_overwriting([out / name for name in ("capture.npz", "animation.glb", *OVERLAYS)], [path for path in (source, target) if path is not None])
-    capturer = _load(model, "capture", device=best_device(device))
-    if onnx is not None:
+    # ONNX Runtime is for the processor: who asks for it need not say so twice.
+    place = best_device("cpu" if device == "auto" and (onnx is not None or engine == "onnx") else device)
+    if onnx is None:
+        capturer = _load(model, "capture", device=place, engine=engine)
+    else:
+        capturer = _load(model, "capture", device=place, engine="torch")
         capturer.use_onnx(onnx)
     person = _person(capturer.semantic, target, unit, up, front)
     if frames is None:
@@ -229,14 +239,14 @@ def export(
     if onnx is not None:
         if onnx.exists() and not onnx.is_dir():
             raise ValueError(f"--onnx {onnx} is a file: give the name of a folder")
-        capturer = _load(model, "capture")
+        capturer = _load(model, "capture", engine="torch")
         files = export_onnx(onnx, capturer, _person(capturer.semantic, target, unit, up, front).rig)
         typer.echo(f"{onnx}: {', '.join(files)}")
         return
     if out.suffix.lower() != ".glb":
         raise ValueError(f"--out {out} must end in .glb")
     result = CaptureResult.load(source)
-    capturer = _load(model, "capture")
+    capturer = _load(model, "capture", engine="torch")
     write_animation(out, _person(capturer.semantic, target, unit, up, front), result)
     typer.echo(f"{out}: {_counted(len(result.found), 'frame')}")
 

@@ -41,7 +41,7 @@ class Check:
 
 def checks(root: Path | None, tracking_uri: str | None) -> Iterator[Check]:
     """Every check in turn, as it ends; `root` and `tracking_uri` are those of the project around the working folder, None outside of one."""
-    for look in (python, torch_device, numba_compiler, graphics, video_codec, face_cascades):
+    for look in (python, torch_device, capture_engine, numba_compiler, graphics, video_codec, face_cascades):
         yield look()
     yield from project_stores(root, tracking_uri)
 
@@ -76,6 +76,27 @@ def torch_device() -> Check:
         return Check("torch", "ok", finding)
 
     return _imported("torch", "torch", look)
+
+
+def capture_engine() -> Check:
+    """What runs the capture network on the device that SEREP_DEVICE names, as `serep capture` chooses it."""
+
+    def look() -> Check:
+        from serep.models.device import best_device
+
+        try:
+            device = best_device(os.environ.get("SEREP_DEVICE") or "auto")
+        except (ValueError, RuntimeError) as problem:
+            return Check("capture engine", "fail", f"SEREP_DEVICE: {problem}", "set SEREP_DEVICE to auto, or unset it")
+        if device.type != "cpu":
+            return Check("capture engine", "ok", f"torch on {device.type}")
+        try:
+            import onnxruntime
+        except ImportError as problem:
+            return Check("capture engine", "warn", f"torch on the CPU, more slowly: ONNX Runtime cannot be imported ({problem})", INSTALL)
+        return Check("capture engine", "ok", f"ONNX Runtime {onnxruntime.__version__} on the CPU; torch for models that carry no ONNX export")
+
+    return _imported("capture engine", "torch", look)
 
 
 def numba_compiler() -> Check:

@@ -106,7 +106,7 @@ def test_of_several_faces_the_largest_and_that_is_said(run, tmp_path, monkeypatc
 
     monkeypatch.setattr("serep.models.face_tracker.find_faces", find_faces)
     write_clip(tmp_path / "two.mp4", [150] * 3)
-    assert run("two.mp4").exit_code == 0
+    assert run("two.mp4", "--engine", "torch").exit_code == 0
     captured = CaptureResult.load(tmp_path / "out/capture.npz")
     np.testing.assert_allclose(captured.landmarks.mean(axis=1)[:, 0], 85, atol=4)
     assert [record.message for record in caplog.records] == ["frame 0 shows 2 faces: the largest is captured. Cut the others off if it is not the one"]
@@ -212,6 +212,24 @@ def test_onnx_folder_that_is_none(run, tmp_path):
     result = run("clip.mp4", "--onnx", tmp_path)
     assert result.exit_code == 1 and ("ONNX Runtime is not installed" in result.stderr or "is no exported network" in result.stderr)
     assert not (tmp_path / "out").exists()
+
+
+def test_engines_that_cannot_run(run, tmp_path):
+    write_clip(tmp_path / "clip.mp4", [150])
+    for words, message in ((("--engine", "abacus"), "--engine abacus is unknown: use auto, onnx, torch"),
+                           (("--engine", "torch", "--onnx", tmp_path), "--engine torch leaves it out: give one of them"),
+                           (("--engine", "onnx"), "this model carries no ONNX export"),
+                           (("--engine", "onnx", "--device", "cuda:9"), "CUDA devices")):
+        result = run("clip.mp4", *words)
+        assert result.exit_code == 1 and message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_export_is_captured_by_torch_and_that_is_said(run, tmp_path, caplog):
+    write_clip(tmp_path / "clip.mp4", [150])
+    assert run("clip.mp4", "--device", "cpu").exit_code == 0
+    (record,) = caplog.records
+    assert record.message.startswith("torch runs the capture network, more slowly than ONNX Runtime would: this model carries no ONNX export")
 
 
 def test_export_needs_one_thing_to_export(tmp_path, model_folder):

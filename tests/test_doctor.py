@@ -11,7 +11,7 @@ from serep import doctor
 def test_this_machine_can_run_the_pipeline():
     """The pinned environment has all that is needed; graphics may be missing."""
     found = list(doctor.checks(None, None))
-    assert [check.name for check in found] == ["Python", "torch", "numba", "OpenGL (EGL)", "video", "face detector", "project"]
+    assert [check.name for check in found] == ["Python", "torch", "capture engine", "numba", "OpenGL (EGL)", "video", "face detector", "project"]
     assert not [check for check in found if check.state == "fail"]
     assert all(check.advice for check in found if check.state != "ok")
 
@@ -29,6 +29,25 @@ def test_a_package_that_cannot_be_imported(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
         check = look()
         assert check.state == "fail" and name in check.finding and "tools/setup.sh" in check.advice
+
+
+def test_which_engine_captures(monkeypatch):
+    import sys
+
+    import torch
+
+    monkeypatch.setenv("SEREP_DEVICE", "cpu")
+    check = doctor.capture_engine()
+    assert check.state == "ok" and "ONNX Runtime" in check.finding and "torch for models that carry no ONNX export" in check.finding
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    check = doctor.capture_engine()
+    assert check.state == "warn" and "torch on the CPU, more slowly" in check.finding and "tools/setup.sh" in check.advice
+    monkeypatch.setattr("serep.models.device.best_device", lambda name: torch.device("cuda"))
+    assert doctor.capture_engine().finding == "torch on cuda"
+    monkeypatch.undo()
+    monkeypatch.setenv("SEREP_DEVICE", "abacus")
+    check = doctor.capture_engine()
+    assert check.state == "fail" and "unknown device 'abacus'" in check.finding
 
 
 def test_missing_cascades(monkeypatch):

@@ -41,6 +41,7 @@ def smoothing_figures(model: CaptureModel, frames: list[np.ndarray], result: Cap
     """Jitter that smoothing leaves where the posed face is still, and its lag in frames where it moves."""
     raw_model = CaptureModel(model.network, model.semantic, model.landmark_ids,
                              replace(model.settings, code_smoothing=OPEN, landmark_smoothing=OPEN, pose_smoothing=OPEN))
+    raw_model.engine = model.engine
     raw = capture_frames(raw_model, iter(frames), fps=fps)
     smooth, rough = (one.mesh_landmarks.reshape(len(frames), -1).astype(np.float64) for one in (result, raw))
     valid = result.found & raw.found

@@ -6,22 +6,25 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from serep.files import write_file
 from serep.models.capture import CaptureModel
 from serep.models.capture_network import CaptureNetwork
-from serep.models.engine import CONFIG_FILE, NETWORK_FILE, ONNX_FORMAT, RIG_FILE, network_hash
+from serep.models.engine import CONFIG_FILE, NETWORK_FILE, ONNX_FORMAT, RIG_FILE, network_hash, onnx_session
 from serep.models.rig import Rig
 
 OPSET = 18
 EXAMPLE_BATCH = 2  # of the inputs that are traced; any other number works too
+# How far the graphs may be from torch. Codes: in spreads of the training set; landmarks: shares of the crop's side; presence: probability; vertices: mm.
+ALLOWED = {"codes": 1e-3, "landmarks": 1e-4, "presence": 1e-3, "vertices": 1e-3}
 CROP = ("images: uint8 sRGB crops (B, S, S, 3), the face upright in the middle: turned so that the line between its eyes, and across it that from eyes to "
         "mouth, are level on average; then the square around its landmarks (middle of their bounding box, its longer side) "
         "times crop_scale, bilinear, black beyond the picture. codes: in the model's units. landmarks: shares of the crop's side from its top left corner, "
@@ -54,25 +57,52 @@ class PosedVertices(nn.Module):
 
 
 def export_onnx(folder: Path, model: CaptureModel, rig: Rig) -> list[str]:
-    """Writes network.onnx, rig.onnx and config.json, which says how crops are cut and how values are smoothed; returns the files' names.
+    """Writes what `onnx_files` makes; returns the files' names. Nothing is written after an error."""
+    contents = onnx_files(model, rig)
+    for name, content in contents.items():  # config.json last: a folder without it is not complete
+        write_file(Path(folder) / name, content)
+    return list(contents)
 
-    RuntimeError where the packages are missing that torch exports with.
+
+def onnx_files(model: CaptureModel, rig: Rig) -> dict[str, bytes]:
+    """network.onnx, rig.onnx and config.json, which says how crops are cut and how values are smoothed. The same model gives the same bytes.
+
+    RuntimeError where packages are missing that the export needs, or where a graph does not answer as torch does.
     """
     network = model.network
+    whole, posed = CropNetwork(network), PosedVertices(rig)
     crops = torch.zeros(EXAMPLE_BATCH, network.image_size, network.image_size, 3, dtype=torch.uint8)
     contents = {
-        NETWORK_FILE: _graph(CropNetwork(network), {"images": crops}, ["codes", "landmarks", "presence"]),
-        RIG_FILE: _graph(PosedVertices(rig), {"codes": torch.zeros(EXAMPLE_BATCH, rig.code_size)}, ["vertices"]),
+        NETWORK_FILE: _graph(whole, {"images": crops}, ["codes", "landmarks", "presence"]),
+        RIG_FILE: _graph(posed, {"codes": torch.zeros(EXAMPLE_BATCH, rig.code_size)}, ["vertices"]),
     }
+    _check_parity(contents, whole, posed)
     config = {
         "format": ONNX_FORMAT, "contract": CROP, "image_size": network.image_size, "code_size": rig.code_size, "vertices": len(rig.neutral.vertices),
         "landmark_ids": model.landmark_ids.tolist(), "settings": asdict(model.settings), "code_spread": network.code_spread.cpu().tolist(),
         "weights_sha256": network_hash(network), "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
-    for name, content in contents.items():
-        write_file(Path(folder) / name, content)
-    write_file(Path(folder) / CONFIG_FILE, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())  # last: a folder without it is not complete
-    return [*contents, CONFIG_FILE]
+    return {**contents, CONFIG_FILE: (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()}
+
+
+def _check_parity(contents: Mapping[str, bytes], network: CropNetwork, posed: PosedVertices) -> None:
+    """RuntimeError unless ONNX Runtime answers as torch does, on noise and on soft shapes, in a batch of another size than the one that was traced."""
+    side, spread = network.network.image_size, network.network.code_spread.cpu()
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(EXAMPLE_BATCH, 3, side, side, generator=generator)
+    soft = nn.functional.interpolate(torch.rand(EXAMPLE_BATCH + 1, 3, 4, 4, generator=generator), size=(side, side), mode="bilinear")
+    crops = (255 * torch.cat([noise, soft])).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    with torch.inference_mode():
+        codes, landmarks, presence = network(crops)
+        vertices = posed(codes)
+    seen = onnx_session(contents[NETWORK_FILE]).run(("codes", "landmarks", "presence"), {"images": crops.numpy()})
+    seen += onnx_session(contents[RIG_FILE]).run(("vertices",), {"codes": codes.numpy()})
+    for name, expected, found in zip(ALLOWED, (codes, landmarks, presence, vertices), seen, strict=True):
+        unit = spread.numpy() if name == "codes" else 1.0
+        off = float(np.abs((found - expected.numpy()) / unit).max())
+        if not off <= ALLOWED[name]:
+            raise RuntimeError(f"the ONNX export is wrong: its {name} are up to {off:.2g} off torch's, {ALLOWED[name]:g} is allowed. "
+                               "Use the versions of torch, onnx, onnxscript and onnxruntime in requirements.lock")
 
 
 def _graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> bytes:

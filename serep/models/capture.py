@@ -1,7 +1,8 @@
 """From frames of a video to expression codes, posed meshes and head poses: the released capture model."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,20 +10,21 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
+from serep.files import write_file
 from serep.geometry.mesh import Mesh
 from serep.models.capture_network import CaptureNetwork
 from serep.models.capture_result import CaptureResult
-from serep.models.engine import Engine, OnnxEngine, TorchEngine, network_hash
+from serep.models.engine import Engine, OnnxEngine, TorchEngine, choose_engine, network_hash
 from serep.models.face_tracker import FaceTracker, Sighting, TrackingSettings
 from serep.models.head_pose import assumed_intrinsics, pose_from_numbers, pose_to_numbers, solve_head_pose
 from serep.models.rig import Rig
 from serep.models.semantic import SemanticModel
 from serep.models.smoothing import OneEuro, OneEuroFilter
-from serep.models.store import load_weights, save_weights
+from serep.models.store import load_weights, read_checked, save_weights
 
 __all__ = ["CaptureModel", "CaptureResult", "CaptureSettings", "CaptureStream"]
 KIND = "capture"
-SEMANTIC_FOLDER = "semantic"
+SEMANTIC_FOLDER, ONNX_FOLDER = "semantic", "onnx"
 POSE_BATCH = 64  # frames whose meshes are posed at once
 CUT = 0.7  # move of the landmarks' middle from one frame to the next, as a share of the face, that is a cut and not a motion
 LONGEST_GAP_S = 0.2  # without the face after which smoothing starts anew
@@ -49,7 +51,7 @@ class CaptureSettings:
 
 
 class CaptureModel:
-    """The capture network with the semantic model whose codes it speaks. `device` is where the network is."""
+    """The capture network with the semantic model whose codes it speaks. `engine` runs the network on video: torch, unless `load` found better."""
 
     def __init__(self, network: CaptureNetwork, semantic: SemanticModel, landmark_ids: Int[np.ndarray, " L"], settings: CaptureSettings):
         ids = np.asarray(landmark_ids, np.int32)
@@ -67,7 +69,12 @@ class CaptureModel:
         self._landmark_basis = semantic.topology.landmarks(self.rig.basis.astype(np.float64))
 
     def use_onnx(self, folder: Path) -> None:
-        """Let ONNX Runtime run the network on the processor, from the folder that `serep export --onnx` wrote of this model."""
+        """Let ONNX Runtime run the network on the processor, from the folder that `serep export --onnx` wrote of this model.
+
+        ValueError for the export of another model, or where the network is on another device.
+        """
+        if (device := next(self.network.parameters()).device).type != "cpu":
+            raise ValueError(f"ONNX Runtime runs the network on the processor, but it was asked to run on {device}. Ask for the device cpu")
         engine = OnnxEngine(folder)
         if engine.weights_sha256 != network_hash(self.network):
             raise ValueError(f"{folder} was exported from another capture model. Export this one: serep export --onnx {folder}")
@@ -90,16 +97,25 @@ class CaptureModel:
                              "Give frames that show one face, upright and at least 40 px large")
         return result
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that `CaptureModel.load` reads: config.json, weights.safetensors and semantic/."""
+    def save(self, folder: Path, *, onnx: Mapping[str, bytes] | None = None) -> None:
+        """Write a folder that `CaptureModel.load` reads: config.json, weights.safetensors and semantic/; and onnx/ with this model's export where it is given.
+
+        config.json is written last and holds the sha256 of the files in onnx/ too.
+        """
         folder = Path(folder)
         self.semantic.save(folder / SEMANTIC_FOLDER)
-        config = {"kind": KIND, "network": self.network.settings, "settings": asdict(self.settings), "landmark_ids": self.landmark_ids.tolist()}
+        for name, content in (onnx or {}).items():
+            write_file(folder / ONNX_FOLDER / name, content)
+        config = {"kind": KIND, "network": self.network.settings, "settings": asdict(self.settings), "landmark_ids": self.landmark_ids.tolist(),
+                  "onnx_sha256": {name: hashlib.sha256(content).hexdigest() for name, content in (onnx or {}).items()}}
         save_weights(folder, self.network.state_dict(), config)
 
     @staticmethod
-    def load(folder: Path, *, device: torch.device | None = None) -> CaptureModel:
-        """The model that `save` wrote, on the processor unless `device` says otherwise. FileNotFoundError or ValueError when the folder is not complete."""
+    def load(folder: Path, *, device: torch.device | None = None, engine: str = "auto") -> CaptureModel:
+        """The model that `save` wrote, on the processor unless `device` says otherwise; `engine` as in `choose_engine`.
+
+        FileNotFoundError or ValueError when the folder is not complete and unchanged, its export included, whatever the engine.
+        """
         folder = Path(folder)
         state, config = load_weights(folder)
         if config.get("kind") != KIND:
@@ -108,7 +124,12 @@ class CaptureModel:
         network.load_state_dict(state)
         network = network.to(device or torch.device("cpu"), memory_format=torch.channels_last)
         semantic = SemanticModel.load(folder / SEMANTIC_FOLDER)
-        return CaptureModel(network, semantic, np.array(config["landmark_ids"], np.int32), CaptureSettings.from_dict(config["settings"]))
+        model = CaptureModel(network, semantic, np.array(config["landmark_ids"], np.int32), CaptureSettings.from_dict(config["settings"]))
+        exported = config.get("onnx_sha256")  # models of earlier versions have none
+        for name in exported or ():
+            read_checked(folder / ONNX_FOLDER, name, {"sha256": exported})
+        model.engine = choose_engine(network, folder / ONNX_FOLDER if exported else None, engine)
+        return model
 
 
 class CaptureStream:

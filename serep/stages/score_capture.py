@@ -23,7 +23,7 @@ def main() -> None:
     with stage("score_capture") as run:
         params, paths, parts = run.params.capture.scoring, run.params.paths, run.params.render
         run.input(paths.renders)
-        model = CaptureModel.load(run.input(paths.capture), device=best_device(wanted_device()))
+        model = CaptureModel.load(run.input(paths.capture), device=best_device(wanted_device()), engine="torch")
         train, test = (LabelledRenders.read([paths.part(name) for name in parts.parts_of(split)]) for split in ("train", "test"))
         ranges = build(AugmentationRanges, run.params.capture.augmentation)
         seen = {"": predict_renders(model, test, ranges=ranges, rng=np.random.default_rng(params.seed)),

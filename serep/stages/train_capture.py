@@ -1,6 +1,7 @@
 """DVC stage `train_capture`: image encoder, expression and landmark heads, and the domain classifier: on real faces, else on simulated ones.
 
-SEREP_PROCESSES trains in several processes, one for each GPU where there are some.
+The model's folder holds its ONNX export too, which runs it on a processor. SEREP_PROCESSES trains in several processes, one for each GPU where
+there are some.
 """
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from serep.config import Params, build, load_params
 from serep.data.real_faces import RealFaces
+from serep.export.onnx import onnx_files
 from serep.models.capture import CaptureModel, CaptureSettings
 from serep.models.device import best_device
 from serep.models.semantic import SemanticModel
@@ -34,7 +36,8 @@ def main() -> None:
             for path in (paths.renders, paths.semantic_model(run.params.semantic.kind), paths.real_faces):
                 run.input(path)
             model, curve, domain, target = _train(run.params, group, device)
-            write_folder(paths.capture, model.save)
+            exported = onnx_files(model)
+            write_folder(paths.capture, lambda folder: model.save(folder, onnx=exported))
             save_curve(paths.plots / "train_capture.csv", curve)
             _checkpoint(run.params).unlink(missing_ok=True)
             run.tracker.log_curve(curve)

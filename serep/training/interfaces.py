@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 PACKAGES = ("mlflow", "numpy", "scipy", "torch", "safetensors", "jaxtyping")
-CAPTURE_PACKAGES = (*PACKAGES, "opencv-python-headless")
+CAPTURE_PACKAGES = (*PACKAGES, "onnxruntime", "opencv-python-headless")
 Tensor = tuple[str, tuple[int, ...]]
 
 
@@ -42,7 +42,7 @@ def semantic_interface(folder: Path) -> Interface:
 def capture_interface(folder: Path) -> Interface:
     from serep.models.capture import CaptureModel
 
-    model = CaptureModel.load(folder)
+    model = CaptureModel.load(folder, engine="torch")
     vertices, landmarks = len(model.semantic.mean_neutral.vertices), len(model.landmark_ids)
     return Interface(
         script=Path(__file__).with_name("pyfunc_capture.py"), packages=CAPTURE_PACKAGES,

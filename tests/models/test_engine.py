@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from serep.models.capture_network import CaptureNetwork
-from serep.models.engine import CONFIG_FILE, NETWORK_FILE, Engine, OnnxEngine, TorchEngine, images_to_network, network_hash, read_onnx_config
+from serep.models.engine import CONFIG_FILE, NETWORK_FILE, Engine, TorchEngine, images_to_network, network_hash, onnx_session, read_onnx_config
 
 
 def make_network(seed=0):
@@ -38,7 +38,7 @@ def test_the_hash_is_of_the_weights():
     assert network_hash(make_network()) == network_hash(make_network()) != network_hash(make_network(seed=1))
 
 
-def test_without_onnx_runtime_the_error_says_what_to_install(tmp_path, monkeypatch):
+def test_without_onnx_runtime_the_error_says_what_to_install(monkeypatch):
     whole = builtins.__import__
 
     def without(name, *rest, **more):
@@ -48,7 +48,7 @@ def test_without_onnx_runtime_the_error_says_what_to_install(tmp_path, monkeypat
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(RuntimeError, match=r"ONNX Runtime is not installed. Install it \(pip install onnxruntime\)"):
-        OnnxEngine(tmp_path)
+        onnx_session(b"")
 
 
 def test_folders_that_are_no_export(tmp_path):

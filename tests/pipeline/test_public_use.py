@@ -23,6 +23,7 @@ motion = np.linalg.norm(heads.expressive[:2] - heads.neutrals[0], axis=-1).mean(
 assert error < 0.7 * motion, (error, motion)
 capture = serep.load_model("models:/serep-capture@champion")
 assert capture.semantic.code_size == model.code_size
+assert type(capture.engine).__name__ == "OnnxEngine", capture.engine  # from the export that the stage left in the model
 print("used")
 """
 
