@@ -36,7 +36,7 @@ def main() -> None:
             for path in (paths.renders, paths.semantic_model(run.params.semantic.kind), paths.real_faces):
                 run.input(path)
             model, curve, domain, target = _train(run.params, group, device)
-            exported = onnx_files(model)
+            exported = onnx_files(model, model.rig)
             write_folder(paths.capture, lambda folder: model.save(folder, onnx=exported))
             save_curve(paths.plots / "train_capture.csv", curve)
             _checkpoint(run.params).unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=0.25, err_msg=name)  # batch normalisation sees half of each batch
         assert abs(np.mean(two[name] / values) - 1) < 0.08, name
-    assert one["total"][-1] < 0.7 * one["total"][0]
+    assert one["landmarks_2d"][-1] < 0.8 * one["landmarks_2d"][0]
     leading, other = (load_file(tmp_path / "two" / f"weights-{rank}.safetensors") for rank in range(2))
     assert all(torch.equal(tensor, other[name]) for name, tensor in leading.items())
 
