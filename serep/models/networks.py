@@ -14,7 +14,7 @@ from torch import Tensor, nn
 IDENTITY_REACH = 2.0
 # No number of a learned correction exceeds this (in units of one deviation of the code or coefficient): on expressions of a kind that nobody
 # trained on, an unbounded one throws the mesh millimetres off where the linear path alone is right.
-CORRECTION_REACH = 0.5
+CORRECTION_REACH = 2.0
 
 
 class LinearMap(nn.Module):
