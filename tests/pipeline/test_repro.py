@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 
 import pytest
@@ -76,6 +77,19 @@ def test_killed_in_render_continues(fork):
     after = fork.lock()
     assert {part: after[part] for part in parts} == {part: before[part] for part in parts}
     assert not list((fork.root / "data" / "renders").glob("*.partial"))
+
+
+def test_two_processes_train_the_stage_s_model(fork):
+    before = fork.lock()["train_capture"]
+    fork.run("env", "SEREP_PROCESSES=2", sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "train_capture")
+    after = fork.lock()["train_capture"]
+    assert after.keys() == before.keys() and after["models/capture"] != before["models/capture"]  # batch normalisation saw half of each batch
+    rows = (fork.root / "plots" / "train_capture.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 and rows[-1].startswith("20,")
+    metrics = json.loads((fork.root / "metrics" / "train_capture.json").read_text())
+    assert 0 < metrics["val_vertices_mm"] < 20
+    assert not list((fork.root / "out" / "checkpoints").glob("*"))
+    fork.dvc("repro", "--single-item", "score_capture")  # the model loads, its export fits
 
 
 def test_unknown_key_is_named_and_nothing_runs(fork):
