@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from serep.redaction import redacted
 from serep.training.tracking import PIPELINE_RUN
 
 Graph = dict[str, set[str]]  # stage to the stages it needs, in an order that runs
@@ -121,7 +122,7 @@ class StageRunner:
             alarm.daemon = True
             alarm.start()
             for line in process.stdout:
-                if text := line.rstrip():
+                if text := redacted(line.rstrip()):
                     log(text)
                     tail.append(text)
                     if text.startswith(("Running stage", "Stage ")):
@@ -159,7 +160,7 @@ def _end(process: subprocess.Popen) -> None:
 def ask_dvc(root: Path, *arguments: str) -> str:
     answer = subprocess.run([*DVC, *arguments], cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
-        raise RuntimeError(f"dvc {' '.join(arguments)} failed in {root}:\n{answer.stderr.strip()}")
+        raise RuntimeError(redacted(f"dvc {' '.join(arguments)} failed in {root}:\n{answer.stderr.strip()}"))
     return answer.stdout
 
 

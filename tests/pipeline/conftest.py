@@ -3,7 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ class Project:
     """A working copy with its own git and DVC; commands run inside it, on its own code."""
 
     root: Path
+    settings: dict[str, str] = field(default_factory=dict)  # of the environment, besides what every project has
 
     def start(self, *command: str, **options) -> subprocess.Popen:
         return subprocess.Popen(command, cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
@@ -33,7 +34,7 @@ class Project:
         binaries = Path(sys.executable).parent
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_", "DVC_", "SEREP_"))}
         return inherited | {"PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(self.root), "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true",
-                            "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+                            "PREFECT_SERVER_ANALYTICS_ENABLED": "false"} | self.settings
 
     def edit_params(self, **values) -> None:
         """Sets dotted keys (dots written as two underscores)."""
