@@ -107,14 +107,25 @@ class StageRunner:
                 time.sleep(2)
 
     def dvc(self, arguments: list[str], log: Log, *, what: str, again: str) -> list[str]:
-        """DVC's own few lines out of all that it and its stages say; the error of a failure calls it `what`, and says how to see it `again`."""
+        """DVC's own few lines out of all that it and its stages say."""
+        said: list[str] = []
+
+        def note(line: str) -> None:
+            log(line)
+            if line.startswith(("Running stage", "Stage ")):
+                said.append(line)
+
+        self.command([*DVC, *arguments], note, what=what, again=again)
+        return said
+
+    def command(self, words: list[str], log: Log, *, what: str, again: str, cwd: Path | None = None) -> None:
+        """Runs a command, its output streamed to `log`. RuntimeError when it fails, which calls it `what` and says how to see it `again`."""
         if self.stopped:
             raise StoppedError(f"{what} was not started: the flow is being stopped")
-        said: list[str] = []
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         late = threading.Event()
         with subprocess.Popen(
-            [*DVC, *arguments], cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            words, cwd=cwd or self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True,  # so that `stop` reaches the stage below DVC too
         ) as process:
             self.running.add(process)
@@ -125,12 +136,10 @@ class StageRunner:
                 if text := redacted(line.rstrip()):
                     log(text)
                     tail.append(text)
-                    if text.startswith(("Running stage", "Stage ")):
-                        said.append(text)
             alarm.cancel()
         self.running.discard(process)
         if process.returncode == 0:
-            return said
+            return
         lines = "\n".join(f"    {line}" for line in tail)
         if late.is_set():
             raise RuntimeError(f"{what} took longer than {self.timeout_s:g} s and was ended. Raise stage_timeout_s, or see what holds it. Its last lines:\n{lines}")

@@ -39,6 +39,7 @@ def experiment(root: Path, name: str, overrides: dict[str, Any], params: Params,
 @flow(name="retrain", persist_result=False)
 def retrain(
     overrides: Optional[dict[str, Any]] = None, retries: Retries = 2, stage_timeout_s: Optional[Seconds] = None, again: bool = False,  # noqa: UP045 as Prefect's pages show it
+    stored_scores: bool = False,
 ) -> list[dict] | State:
     """Brings the pipeline up to date, then releases it: `champion` if the gate lets it, else `challenger` and a failed run that says why.
 
@@ -54,7 +55,7 @@ def retrain(
     with workspace_lock(root, f"flow run {flow_run.name}", log.info):
         if not overrides:
             made = reproduce(retries=retries, stage_timeout_s=stage_timeout_s, return_state=True)
-            return _passed_on(release(again=again, return_state=True) if made.is_completed() else made)
+            return _passed_on(release(again=again, stored_scores=stored_scores, return_state=True) if made.is_completed() else made)
         runner = StageRunner(root, pipeline_run=name, timeout_s=stage_timeout_s)
         try:
             tried = experiment.with_options(retries=retries, retry_delay_seconds=exponential_backoff(BACKOFF_S) if retries else 0)
@@ -65,7 +66,7 @@ def retrain(
             return _passed_on(ran)
         show_table("reproduce", ran.result(), f"Stages of {root.name} with {overrides}: what DVC did, and for how long")
         with checked_out(root, name, params=params) as folder:
-            return _passed_on(release(again=again, folder=str(folder), return_state=True))
+            return _passed_on(release(again=again, stored_scores=stored_scores, folder=str(folder), return_state=True))
 
 
 def _passed_on(end: State) -> list[dict] | State:
@@ -77,12 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="a value other than params.yaml's")
     parser.add_argument("--retries", type=int, default=2, help="how often a failed stage is tried again (0 to 5)")
     parser.add_argument("--again", action="store_true", help="promote these models although they were rolled back before")
+    parser.add_argument("--stored-scores", action="store_true", help="compare with the champion's stored numbers although they are of another test")
     options = parser.parse_args(arguments)
     exit_on_sigterm()
     pairs = [text.partition("=") for text in options.set]
     if bad := [key for key, separator, _ in pairs if not separator]:
         parser.error(f"-S {bad[0]!r} is not KEY=VALUE")
-    end = retrain({key: yaml.safe_load(value) for key, _, value in pairs} or None, options.retries, None, options.again, return_state=True)
+    end = retrain({key: yaml.safe_load(value) for key, _, value in pairs} or None, options.retries, None, options.again, options.stored_scores, return_state=True)
     if not end.is_completed():
         sys.stderr.write(f"{end.message}\n")
         return 3 if end.name == REFUSED else 1

@@ -174,8 +174,9 @@ def open_client(root: Path) -> Any:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         return MlflowClient(tracking_uri=tracking_uri(root), registry_uri=tracking_uri(root))
-    except MlflowException as error:  # would quote the address, password and all
-        raise ValueError(f"MLFLOW_TRACKING_URI is no address of a registry: {redacted(str(error))}") from None
+    except (MlflowException, ImportError) as error:  # which may quote the address, password and all
+        raise ValueError(f"MLFLOW_TRACKING_URI is no address of a registry: {redacted(str(error))}. For PostgreSQL write "
+                         "postgresql+psycopg2://USER@HOST/DATABASE, for a server http://HOST:5000") from None
 
 
 def provenance(root: Path) -> dict[str, str]:
