@@ -26,6 +26,7 @@ DVC = (sys.executable, "-m", "dvc")
 TAIL_LINES = 30
 STOP_SECONDS = 10
 WAIT_SECONDS = 3600.0  # for another run in the same workspace
+DASK_ADDRESS = "SEREP_DASK_ADDRESS"
 BUSY = "is busy, it is being blocked by"
 Log = Callable[[str], None]
 
@@ -82,11 +83,15 @@ def outcome(output: Iterable[str]) -> str:
 
 
 class StageRunner:
-    """Runs stages, each in a DVC process of its own, and can end those that are running."""
+    """Runs stages, each in a DVC process of its own, and can end those that are running.
 
-    def __init__(self, root: Path, *, force: bool = False, pipeline_run: str, timeout_s: float | None = None) -> None:
+    With a `dask_address` the render stages draw on that cluster: by the environment, so that DVC sees no other command and no other value.
+    """
+
+    def __init__(self, root: Path, *, force: bool = False, pipeline_run: str, timeout_s: float | None = None, dask_address: str | None = None) -> None:
         self.root, self.force, self.timeout_s = root, force, timeout_s
-        self.environment = {**os.environ, PIPELINE_RUN: pipeline_run, "PYTHONUNBUFFERED": "1"}
+        cluster = {DASK_ADDRESS: dask_address} if dask_address else {}
+        self.environment = {**os.environ, PIPELINE_RUN: pipeline_run, "PYTHONUNBUFFERED": "1", **cluster}
         self.running: set[subprocess.Popen] = set()
         self.stopped = False
 

@@ -21,6 +21,7 @@ from flows import exit_on_sigterm
 from flows.artifacts import show_file, show_table
 from flows.pipeline import StageRunner, ask_dvc, parse_graph, select_stages, workspace_lock
 from flows.rescore import rescore
+from flows.sheets import show_sheets
 from serep.config import Params, load_params
 from serep.data.heads import read_heads
 from serep.redaction import redacted
@@ -90,6 +91,7 @@ def release(again: bool = False, stored_scores: bool = False, folder: str | None
         return Failed(message=redacted(str(error)))
     against = "the champion's, measured anew by the present test" if made.rescored else "the champion's"
     show_table("release-gate", gate_rows(made), f"Metrics of the new models of {root.name} against {against}")
+    show_sheets(root, load_params(root), ["score_capture"])
     show_file("report", root / load_params(root).paths.report / "index.html", "The report of the released models")
     for name, changed in made.other_tests.items():
         told = "so it was measured by this one" if made.rescored else "and its numbers are of that test: compare with care"
