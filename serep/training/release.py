@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,14 @@ def release_models(root: Path, candidate: Candidate, *, gate: Mapping[str, Bar],
     test is measured by the present one with `rescore`, and nothing is promoted where that fails; without `rescore` its stored numbers stand.
     """
     other_tests: dict[str, tuple[str, ...]] = {}
+    new: set[str] = set()
     while True:
         with release_lock(root):
             client, _ = open_store(root)
             finish_move(client)
             versions = register_models(root, candidate)
+            new |= {version.name for version in versions if version.created}
+            versions = [replace(version, created=version.name in new) for version in versions]
             numbers = {version.name: version.version for version in versions}
             for name, number in numbers.items():
                 client.set_registered_model_alias(name, CHALLENGER, str(number))

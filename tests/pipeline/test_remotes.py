@@ -7,10 +7,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from conftest import Project, commit, copy_project
 from postgres_server import Postgres, postgres_server
 from prefect_server import Prefect, kill_family
 from s3_server import S3, s3_server
+from small_project import Project, commit, copy_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 RETRAIN_S = 1500

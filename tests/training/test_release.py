@@ -306,6 +306,13 @@ def test_champion_of_another_test_is_measured_by_the_present_one(store, stand_in
     assert "worse than the champion's 0.9 by 0.6" in again.refused and len(asked) == 1
 
 
+def test_new_version_is_said_to_be_new_although_the_champion_was_measured_meanwhile(store, stand_in):
+    capture = stand_in("capture", 3)
+    register(store, stand_in("semantic", 79), capture, documents=test_of("anna"))
+    made = release_of(store, stand_in("semantic", 83), capture, documents=test_of("ben"), rescore=lambda name, files: {ERROR: 0.4})
+    assert made.rescored and [version.created for version in made.versions] == [True, False]
+
+
 def test_champion_that_cannot_be_measured_stays_unless_its_stored_numbers_are_to_do(store, stand_in):
     capture = stand_in("capture", 3)
     old = numbers(register(store, stand_in("semantic", 71), capture, documents=test_of("anna")))
