@@ -32,7 +32,7 @@ def show_picture(key: str, jpeg: bytes, description: str) -> None:
     """The picture itself, within the page: no other server has to answer for it."""
     address = f"data:image/jpeg;base64,{base64.b64encode(bounded(jpeg)).decode()}"
     with _or_a_warning(f"picture {key!r}"):
-        create_markdown_artifact(key=key, markdown=f"{description}\n\n![{description}]({address})\n", description=description)
+        create_markdown_artifact(key=key, markdown=f"![{description}]({address})\n", description=description)
 
 
 def bounded(jpeg: bytes, limit: int = PICTURE_BYTES) -> bytes:
