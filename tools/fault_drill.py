@@ -12,7 +12,7 @@ changes a value, starts the deployment `retrain/serep`, waits until the chosen s
     bucket     cuts every connection to the S3 server and refuses new ones
     disk       fills the disk that the project lies on (needs root, to mount a small one)
 
-Some seconds later all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of an undisturbed run; every output
+Some seconds later (a full disk: up to 40) all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of an undisturbed run; every output
 has its hash; nothing half-finished lies about; the champions are the right pair of versions, and `serep trace --verify` confirms them. In every third
 trial the gate can be passed by no model, so that the champions must not have moved. At the end: one JSON line a trial, and the counts. Status 1 when a
 check failed.
@@ -57,6 +57,8 @@ CHANGES = {
 }
 VALUES = (11, 12)
 RUN_S, DISK_MB = 1200, 400
+# How long it stays broken; a full disk until somebody must have met it.
+OUTAGE_S = {"worker": (1, 8), "server": (1, 8), "database": (1, 15), "bucket": (1, 20), "disk": (10, 40)}
 FULL_GATE, OPEN_GATE = 2.0, None  # bound of a share that no model reaches, and none
 
 
@@ -271,7 +273,7 @@ def attempt(studio: Studio, trial: Trial, rng: random.Random) -> None:
     trial.struck_after_s = round(rng.uniform(0, 1.1 * studio.lasted.get(trial.stage, 8.0)), 2)
     time.sleep(trial.struck_after_s)
     strike(studio, trial.fault)
-    time.sleep(rng.uniform(1, 8))
+    time.sleep(rng.uniform(*OUTAGE_S[trial.fault]))
     mend(studio, trial.fault)
     trial.disturbed = settle(studio, run)
     middle = studio.champions()
