@@ -12,10 +12,10 @@ changes a value, starts the deployment `retrain/serep`, waits until the chosen s
     bucket     cuts every connection to the S3 server and refuses new ones
     disk       fills the disk that the project lies on (needs root, to mount a small one)
 
-Some seconds later (a full disk: up to 40) all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of an undisturbed run; every output
-has its hash; nothing half-finished lies about; the champions are the right pair of versions, and `serep trace --verify` confirms them. In every third
-trial the gate can be passed by no model, so that the champions must not have moved. At the end: one JSON line a trial, and the counts. Status 1 when a
-check failed.
+Some seconds later (a full disk: up to 40) all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of an
+undisturbed run; every output has its hash; nothing half-finished lies about; the champions are the right pair of versions, and `serep trace --verify`
+confirms them. In every third trial the gate can be passed by no model, so that the champions must not have moved. At the end: one JSON line a trial, and
+the counts. Status 1 when a check failed.
 """
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -373,6 +374,7 @@ def main() -> int:
     faults, changes = options.faults.split(","), options.changes.split(",")
     if unknown := [name for name, known in [*((fault, FAULTS) for fault in faults), *((change, CHANGES) for change in changes)] if name not in known]:
         cli.error(f"unknown: {', '.join(unknown)} (faults: {', '.join(FAULTS)}; changes: {', '.join(CHANGES)})")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # everything that was started ends with this
     folder = Path(tempfile.mkdtemp(prefix="serep-drill-"))
     options.out.unlink(missing_ok=True)
     try:
