@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from serep.redaction import redacted
 from serep.training.tracking import PIPELINE_RUN
 
 Graph = dict[str, set[str]]  # stage to the stages it needs, in an order that runs
@@ -25,6 +26,7 @@ DVC = (sys.executable, "-m", "dvc")
 TAIL_LINES = 30
 STOP_SECONDS = 10
 WAIT_SECONDS = 3600.0  # for another run in the same workspace
+DASK_ADDRESS = "SEREP_DASK_ADDRESS"
 BUSY = "is busy, it is being blocked by"
 Log = Callable[[str], None]
 
@@ -81,11 +83,15 @@ def outcome(output: Iterable[str]) -> str:
 
 
 class StageRunner:
-    """Runs stages, each in a DVC process of its own, and can end those that are running."""
+    """Runs stages, each in a DVC process of its own, and can end those that are running.
 
-    def __init__(self, root: Path, *, force: bool = False, pipeline_run: str, timeout_s: float | None = None) -> None:
+    With a `dask_address` the render stages draw on that cluster: by the environment, so that DVC sees no other command and no other value.
+    """
+
+    def __init__(self, root: Path, *, force: bool = False, pipeline_run: str, timeout_s: float | None = None, dask_address: str | None = None) -> None:
         self.root, self.force, self.timeout_s = root, force, timeout_s
-        self.environment = {**os.environ, PIPELINE_RUN: pipeline_run, "PYTHONUNBUFFERED": "1"}
+        cluster = {DASK_ADDRESS: dask_address} if dask_address else {}
+        self.environment = {**os.environ, PIPELINE_RUN: pipeline_run, "PYTHONUNBUFFERED": "1", **cluster}
         self.running: set[subprocess.Popen] = set()
         self.stopped = False
 
@@ -106,14 +112,25 @@ class StageRunner:
                 time.sleep(2)
 
     def dvc(self, arguments: list[str], log: Log, *, what: str, again: str) -> list[str]:
-        """DVC's own few lines out of all that it and its stages say; the error of a failure calls it `what`, and says how to see it `again`."""
+        """DVC's own few lines out of all that it and its stages say."""
+        said: list[str] = []
+
+        def note(line: str) -> None:
+            log(line)
+            if line.startswith(("Running stage", "Stage ")):
+                said.append(line)
+
+        self.command([*DVC, *arguments], note, what=what, again=again)
+        return said
+
+    def command(self, words: list[str], log: Log, *, what: str, again: str, cwd: Path | None = None) -> None:
+        """Runs a command, its output streamed to `log`. RuntimeError when it fails, which calls it `what` and says how to see it `again`."""
         if self.stopped:
             raise StoppedError(f"{what} was not started: the flow is being stopped")
-        said: list[str] = []
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         late = threading.Event()
         with subprocess.Popen(
-            [*DVC, *arguments], cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            words, cwd=cwd or self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True,  # so that `stop` reaches the stage below DVC too
         ) as process:
             self.running.add(process)
@@ -121,15 +138,13 @@ class StageRunner:
             alarm.daemon = True
             alarm.start()
             for line in process.stdout:
-                if text := line.rstrip():
+                if text := redacted(line.rstrip()):
                     log(text)
                     tail.append(text)
-                    if text.startswith(("Running stage", "Stage ")):
-                        said.append(text)
             alarm.cancel()
         self.running.discard(process)
         if process.returncode == 0:
-            return said
+            return
         lines = "\n".join(f"    {line}" for line in tail)
         if late.is_set():
             raise RuntimeError(f"{what} took longer than {self.timeout_s:g} s and was ended. Raise stage_timeout_s, or see what holds it. Its last lines:\n{lines}")
@@ -159,7 +174,7 @@ def _end(process: subprocess.Popen) -> None:
 def ask_dvc(root: Path, *arguments: str) -> str:
     answer = subprocess.run([*DVC, *arguments], cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
-        raise RuntimeError(f"dvc {' '.join(arguments)} failed in {root}:\n{answer.stderr.strip()}")
+        raise RuntimeError(redacted(f"dvc {' '.join(arguments)} failed in {root}:\n{answer.stderr.strip()}"))
     return answer.stdout
 
 

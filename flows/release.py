@@ -1,6 +1,6 @@
 """Flow `release`: the models of an up-to-date pipeline into the registry as `challenger`, and to `champion` if the gate lets them.
 
-    python -m flows.release [--again]    # --again also promotes versions that were rolled back
+    python -m flows.release [--again] [--stored-scores]    # --again also promotes versions that were rolled back
     python -m flows.release --rollback   # the champions before the present ones, at once
 
 Ends with status 3 when the models are registered but the gate refused them.
@@ -14,13 +14,17 @@ from pathlib import Path
 
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows import exit_on_sigterm
 from flows.artifacts import show_file, show_table
-from flows.pipeline import ask_dvc, parse_graph, select_stages, workspace_lock
+from flows.pipeline import StageRunner, ask_dvc, parse_graph, select_stages, workspace_lock
+from flows.rescore import rescore
+from flows.sheets import show_sheets
 from serep.config import Params, load_params
 from serep.data.heads import read_heads
+from serep.redaction import redacted
 from serep.training.champions import CAPTURE, CHALLENGER, CHAMPION, SEMANTIC, roll_back
 from serep.training.release import Candidate, Release, read_scores, release_models
 from serep.training.tracking import find_project_root
@@ -41,9 +45,18 @@ def check_up_to_date(root: str) -> None:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def register(root: str, again: bool) -> Release:
-    folder, params = Path(root), load_params(root)
-    return release_models(folder, candidate(folder, params), gate=params.release.bars(), again=again)
+def register(root: str, again: bool, stored_scores: bool) -> Release:
+    folder, params, log = Path(root), load_params(root), get_run_logger().info
+    runner = StageRunner(folder, pipeline_run=f"champion-{str(flow_run.id)[:8]}")
+
+    def measured(name: str, files: Path) -> dict[str, float]:
+        log("the champion of %s was measured by another test; it is measured by this one", name)
+        return rescore(folder, params, name, files, runner=runner, log=log)
+
+    try:
+        return release_models(folder, candidate(folder, params), gate=params.release.bars(), again=again, rescore=None if stored_scores else measured)
+    finally:
+        runner.stop()
 
 
 def candidate(root: Path, params: Params) -> Candidate:
@@ -56,29 +69,33 @@ def candidate(root: Path, params: Params) -> Candidate:
     return Candidate(
         folders={SEMANTIC: root / paths.semantic_model(params.semantic.kind), CAPTURE: root / paths.capture},
         scores=read_scores({stage: root / paths.metric(stage) for stage in SCORE_STAGES}, released=params.semantic.kind),
-        test_data=(paths.surfaces.as_posix(),),
+        models=(*(path.as_posix() for path in (paths.semantic, paths.capture)), "semantic.kind", "semantic.kinds"),
         documents=documents | {"sources.json": json.dumps(sources, indent=2)},
     )
 
 
 @flow(name="release", persist_result=False)
-def release(again: bool = False, folder: str | None = None) -> list[dict] | State:
+def release(again: bool = False, stored_scores: bool = False, folder: str | None = None) -> list[dict] | State:
     """Registers both models as challenger and, when the gate lets them, as champion; unchanged models keep their version.
 
-    `again` also promotes versions that were rolled back. `folder` is the project, by default the one around the working folder.
+    `again` also promotes versions that were rolled back. A champion that was measured by another test (other people, data or scoring) is measured by
+    the present one first; with `stored_scores` its old numbers stand. `folder` is the project, by default the one around the working folder.
     """
     log = get_run_logger()
     root = find_project_root(Path(folder) if folder else Path.cwd())
     try:
         with workspace_lock(root, "a release", log.info):
             check_up_to_date(str(root))
-            made = register(str(root), again)
+            made = register(str(root), again, stored_scores)
     except (RuntimeError, ValueError, FileNotFoundError) as error:
-        return Failed(message=str(error))
-    show_table("release-gate", gate_rows(made), f"Metrics of the new models of {root.name} against the champion's")
+        return Failed(message=redacted(str(error)))
+    against = "the champion's, measured anew by the present test" if made.rescored else "the champion's"
+    show_table("release-gate", gate_rows(made), f"Metrics of the new models of {root.name} against {against}")
+    show_sheets(root, load_params(root), ["score_capture"])
     show_file("report", root / load_params(root).paths.report / "index.html", "The report of the released models")
-    if made.other_data:
-        log.warning("the champion was measured on other test data (%s): compare with care", ", ".join(made.other_data))
+    for name, changed in made.other_tests.items():
+        told = "so it was measured by this one" if made.rescored else "and its numbers are of that test: compare with care"
+        log.warning("the champion of %s had been measured by another test (what differs: %s), %s", name, ", ".join(changed), told)
     alias = CHALLENGER if made.refused else CHAMPION
     rows = [{"model": f"models:/{version.name}@{alias}", "version": version.version, "new": version.created} for version in made.versions]
     show_table("release", rows, f"Models that {root.name} released")
@@ -101,11 +118,12 @@ def main(arguments: list[str] | None = None) -> int:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--rollback", action="store_true", help="bring the champions before the present ones back")
     choice.add_argument("--again", action="store_true", help="promote these models although they were rolled back before")
+    parser.add_argument("--stored-scores", action="store_true", help="compare with the champion's stored numbers although they are of another test")
     options = parser.parse_args(arguments)
     exit_on_sigterm()
     if options.rollback:
         return rollback()
-    end = release(options.again, return_state=True)
+    end = release(options.again, options.stored_scores, return_state=True)
     if not end.is_completed():
         sys.stderr.write(f"{end.message}\n")
         return 3 if end.name == REFUSED else 1

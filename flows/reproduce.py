@@ -1,6 +1,6 @@
 """Flow `reproduce`: DVC's pipeline with one Prefect task per stage, in DVC's own order. Only DVC decides whether a stage runs.
 
-    python -m flows.reproduce [--force] [--retries N] [STAGE ...]
+    python -m flows.reproduce [--force] [--retries N] [--dask ADDRESS] [STAGE ...]
 
 SEREP_FLOW_STAGES is how many stages may run at once (1 when unset).
 """
@@ -27,12 +27,16 @@ from pydantic import Field
 from flows import exit_on_sigterm  # the package also sets the environment of the processes started below
 from flows.artifacts import show_table
 from flows.pipeline import StageRunner, StoppedError, ask_dvc, parse_graph, select_stages, with_descendants, workspace_lock
+from flows.sheets import show_sheets
+from serep.config import load_params
 from serep.training.tracking import find_project_root
 
 NOT_RUN, STOPPED = "Not run", "Stopped"
+MADE, DRAWING = ("Ran", "Restored"), ("render@", "score_capture")
 BACKOFF_S = 10.0  # before the first retry; twice as long before each further one
 Retries = Annotated[int, Field(ge=0, le=5)]
 Seconds = Annotated[float, Field(gt=0)]
+DaskAddress = Annotated[str, Field(pattern=r"^[a-z]+://[^\s/]+:\d+$")]
 
 
 def worth_a_retry(task: Any, run: Any, state: State) -> bool:
@@ -54,10 +58,14 @@ def reproduce_stage(stage: str, dirty: bool, runner: StageRunner) -> State:
 
 
 @flow(name="reproduce", persist_result=False, task_runner=ThreadPoolTaskRunner(max_workers=int(os.environ.get("SEREP_FLOW_STAGES", "1"))))
-def reproduce(stages: Optional[list[str]] = None, force: bool = False, retries: Retries = 0, stage_timeout_s: Optional[Seconds] = None) -> list[dict] | State:  # noqa: UP045 as Prefect's pages show it
+def reproduce(
+    stages: Optional[list[str]] = None, force: bool = False, retries: Retries = 0, stage_timeout_s: Optional[Seconds] = None,  # noqa: UP045 as Prefect's pages show it
+    dask_address: Optional[DaskAddress] = None,  # noqa: UP045
+) -> list[dict] | State:
     """Brings the named stages (all when None) and what they need up to date; the outcome of each. What needs a failed stage does not run.
 
     A failed stage is tried `retries` times more, after 10 s, 20 s and so on; one that takes longer than `stage_timeout_s` is ended and has failed.
+    With `dask_address` (tcp://host:8786) the render stages draw on that Dask cluster; what they draw is the same.
     """
     root = find_project_root(Path.cwd())
     name = f"{flow_run.name}-{str(flow_run.id)[:8]}"
@@ -66,7 +74,7 @@ def reproduce(stages: Optional[list[str]] = None, force: bool = False, retries: 
         dirty = set(graph) if force else with_descendants(graph, json.loads(ask_dvc(root, "status", "--json")))
         to_run = [stage for stage in graph if stage in dirty]
         get_run_logger().info("%d stages, %d to run or check: %s", len(graph), len(to_run), ", ".join(to_run) or "none")
-        runner = StageRunner(root, force=force, pipeline_run=name, timeout_s=stage_timeout_s)
+        runner = StageRunner(root, force=force, pipeline_run=name, timeout_s=stage_timeout_s, dask_address=dask_address)
         tried = reproduce_stage.with_options(retries=retries, retry_delay_seconds=exponential_backoff(BACKOFF_S) if retries else 0)
         futures: dict[str, PrefectFuture] = {}
         try:
@@ -78,6 +86,8 @@ def reproduce(stages: Optional[list[str]] = None, force: bool = False, retries: 
             runner.stop()  # without effect unless the wait was interrupted
     rows = [{"stage": stage, **_row(future.state)} for stage, future in futures.items()]
     show_table("reproduce", rows, f"Stages of {root.name}: what DVC did, and for how long")
+    if drawn := [row["stage"] for row in rows if row["state"] in MADE and row["stage"].startswith(DRAWING)]:
+        show_sheets(root, load_params(root), drawn)
     if failed := [stage for stage, future in futures.items() if future.state.is_failed() or future.state.is_crashed()]:
         left = [row["stage"] for row in rows if row["state"] == NOT_RUN]
         reasons = "\n".join(str(futures[stage].state.message) for stage in failed)
@@ -96,10 +106,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stages", nargs="*", help="stages to bring up to date, with all they need (default: every stage)")
     parser.add_argument("--force", action="store_true", help="run them even if nothing changed")
     parser.add_argument("--retries", type=int, default=0, help="how often a failed stage is tried again (0 to 5)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="draw on the Dask cluster whose scheduler is there (tcp://host:8786)")
     options = parser.parse_args(arguments)
     exit_on_sigterm()
     try:
-        end = reproduce(options.stages or None, options.force, options.retries, return_state=True)
+        end = reproduce(options.stages or None, options.force, options.retries, None, options.dask, return_state=True)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     if not end.is_completed():

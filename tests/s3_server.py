@@ -1,4 +1,5 @@
 """A real S3 server on loopback, with one bucket; found, as in earnest, through the environment alone."""
+import logging
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ class S3:
 def s3_server() -> Iterator[S3]:
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # thousands of requests
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

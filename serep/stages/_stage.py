@@ -56,13 +56,18 @@ def stage(name: str) -> Iterator[Stage]:
     root = find_project_root(Path.cwd())
     os.chdir(root)
     try:
-        params = load_params(root)
+        params = load_params(root, _of_this_machine(name))
     except ParamsError as error:  # the user's to mend: the message says all, a traceback would hide it
         sys.exit(f"ERROR: {error}")
     with stage_run(name, root=root, params=params.model_dump(mode="json"), inputs={}) as tracker:
         run = Stage(name, root, params, tracker)
         yield run
         tracker.log_inputs(run.inputs)
+
+
+def _of_this_machine(name: str) -> dict[str, str]:
+    """Values that the environment decides and that change no byte: SEREP_DASK_ADDRESS names the cluster that draws."""
+    return {"render.executor": "dask"} if name.startswith("render@") and os.environ.get("SEREP_DASK_ADDRESS") else {}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -62,6 +62,19 @@ def lineage(lock: Mapping[str, Any], path: str) -> list[Step]:
         steps[name] = Step(name, str(stage["cmd"]), tuple(map(_record, stage.get("outs", []))), tuple(read), tuple(sources), tuple(code),
                            hashlib.sha256(json.dumps(stage.get("params", {}), sort_keys=True).encode()).hexdigest())
     return list(steps.values())
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], stage: str, *, apart: Collection[str]) -> list[str]:
+    """What `stage` was given otherwise in one dvc.lock than in the other: paths of data, keys of values, and `its code`.
+
+    The paths and keys named by `apart`, and all below them, do not count.
+    """
+    one, other = (lock.get("stages", {}).get(stage) for lock in (then, now))
+    if one is None or other is None:
+        return [] if one == other else ["whether it ran"]
+    old, new = _given(one), _given(other)
+    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and not any(PurePosixPath(name).is_relative_to(path) for path in apart)]
+    return list(dict.fromkeys("its code" if name.endswith((".py", ".js")) else name for name in changed))
 
 
 def folder_md5(folder: Path) -> str:
@@ -148,6 +161,12 @@ class Shelves:
 def _manifest_md5(files: Mapping[str, str]) -> str:
     entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _given(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Hash of each path and value of each key that the stage depends on."""
+    values = {key: value for file in stage.get("params", {}).values() for key, value in file.items()}
+    return values | {dep["path"]: dep.get("md5", "") for dep in stage.get("deps", [])}
 
 
 def _record(entry: Mapping[str, Any]) -> Record:

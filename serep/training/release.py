@@ -7,21 +7,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from serep.training.champions import CAPTURE, CHALLENGER, SEMANTIC, champions, finish_move, promote, refuse_taken_back, release_lock
 from serep.training.gate import Bar, Verdict, judge, refusal
 from serep.training.interfaces import Interface, capture_interface, pinned, semantic_interface
+from serep.training.lineage import differences
 from serep.training.tracking import Tracker, locked_hashes, open_store, provenance, released_files, tracking_uri, valid_key
 
 SCORED = {SEMANTIC: ("score_semantic",), CAPTURE: ("score_capture", "benchmark")}  # whose metrics belong to which model
 DOCUMENTS = "provenance"  # folder in the release's run: params.yaml, dvc.lock, the report, …
+LOCK = "dvc.lock"
+Rescore = Callable[[str, Path], Mapping[str, float]]  # a model's name and its files to what the present test gives them; RuntimeError when it cannot
 
 
 @dataclass(frozen=True)
@@ -37,46 +41,97 @@ class ModelVersion:
 class Release:
     """What a release came to: the versions of both models, what the gate said, and the reason when they did not become champions.
 
-    `other_data` are the test data that the champion was measured on with other content: its numbers are of another test.
+    `other_tests` has, for each champion that was measured by another test than the present one, what differs; `rescored` says that the verdicts compare
+    with what the present test gives it.
     """
 
     versions: tuple[ModelVersion, ...]
     verdicts: tuple[Verdict, ...]
     refused: str | None
-    other_data: tuple[str, ...] = ()
+    other_tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rescored: bool = False
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to be released: each model's folder, which `scores` (see `read_scores`) it got on which outputs, and documents to keep (name to content)."""
+    """What is to be released: each model's folder, which `scores` (see `read_scores`) it got, and documents to keep (name to content), dvc.lock among them.
+
+    `models` are the paths and keys by which dvc.lock names the models themselves: all else that the scoring stages read is the test.
+    """
 
     folders: Mapping[str, Path]
     scores: Mapping[str, float]
-    test_data: tuple[str, ...]
+    models: tuple[str, ...]
     documents: Mapping[str, str]
 
 
-def release_models(root: Path, candidate: Candidate, *, gate: Mapping[str, Bar], again: bool = False) -> Release:
+def release_models(root: Path, candidate: Candidate, *, gate: Mapping[str, Bar], again: bool = False, rescore: Rescore | None = None) -> Release:
     """Registers both models as `challenger`, and makes them `champion` unless the gate finds them worse than the present ones.
 
-    Files that are registered already make no new version. `again` also promotes versions that were rolled back.
+    Files that are registered already make no new version. `again` also promotes versions that were rolled back. A champion that was measured by another
+    test is measured by the present one with `rescore`, and nothing is promoted where that fails; without `rescore` its stored numbers stand.
     """
-    with release_lock(root):
-        client, _ = open_store(root)
-        finish_move(client)
-        versions = register_models(root, candidate)
-        numbers = {version.name: version.version for version in versions}
-        for name, number in numbers.items():
-            client.set_registered_model_alias(name, CHALLENGER, str(number))
-        now = champions(client)
-        others = {} if now == numbers else now
-        other_data = _other_data(client, others, candidate.test_data, locked_hashes(root))
-        verdicts = judge(gate, candidate.scores, champion_scores(root, others))
-        refused = refusal(verdicts)
-        if refused is None and now != numbers:
-            refuse_taken_back(client, numbers, again=again)
-            promote(client, numbers)
-        return Release(tuple(versions), tuple(verdicts), refused, other_data)
+    other_tests: dict[str, tuple[str, ...]] = {}
+    new: set[str] = set()
+    while True:
+        with release_lock(root):
+            client, _ = open_store(root)
+            finish_move(client)
+            versions = register_models(root, candidate)
+            new |= {version.name for version in versions if version.created}
+            versions = [replace(version, created=version.name in new) for version in versions]
+            numbers = {version.name: version.version for version in versions}
+            for name, number in numbers.items():
+                client.set_registered_model_alias(name, CHALLENGER, str(number))
+            now = champions(client)
+            others = {} if now == numbers else now
+            unlike = _other_tests(client, others, candidate, root)
+            other_tests |= {version.name: changed for version, changed in unlike.items()}
+            if not unlike or rescore is None:
+                verdicts = judge(gate, candidate.scores, champion_scores(root, others))
+                refused = refusal(verdicts)
+                if refused is None and now != numbers:
+                    refuse_taken_back(client, numbers, again=again)
+                    promote(client, numbers)
+                return Release(tuple(versions), tuple(verdicts), refused, other_tests, rescored=bool(other_tests) and rescore is not None)
+        # Minutes of work, so not under the lock: a rollback must not wait for it.
+        for version, changed in unlike.items():
+            try:
+                scores = rescore(version.name, released_files(client, version.name, version.version, root))
+            except (RuntimeError, FileNotFoundError) as error:
+                verdicts = judge(gate, candidate.scores, champion_scores(root, others))
+                return Release(tuple(versions), tuple(verdicts), _not_comparable(version, changed, error), other_tests)
+            _keep_scores(root, version, scores, candidate)
+
+
+def _not_comparable(version: ModelVersion, changed: tuple[str, ...], error: Exception) -> str:
+    return (f"the champion, version {version.version} of {version.name}, was measured by another test (what differs: {', '.join(changed)}), and cannot be "
+            f"measured by this one: {error}\nMend that, or compare with its stored numbers: python -m flows.release --stored-scores")
+
+
+def _other_tests(client: Any, versions: Mapping[str, int], candidate: Candidate, root: Path) -> dict[ModelVersion, tuple[str, ...]]:
+    """Those of the versions that were measured by another test, and what differs."""
+    changed = {ModelVersion(name, number, created=False): _other_test(client, name, number, candidate, root) for name, number in versions.items()}
+    return {version: differing for version, differing in changed.items() if differing}
+
+
+def _other_test(client: Any, name: str, number: int, candidate: Candidate, root: Path) -> tuple[str, ...]:
+    """What differs between the test that a version's latest scores come from and the present one."""
+    try:
+        then = yaml.safe_load(stored_document(client, _scored(client, name, number).info.run_id, LOCK, root)) or {}
+    except FileNotFoundError:
+        return ("no record of its test is left",)
+    now = yaml.safe_load(candidate.documents[LOCK]) or {}
+    return tuple(f"{stage}: {change}" for stage in SCORED[name] for change in differences(then, now, stage, apart=candidate.models))
+
+
+def _keep_scores(root: Path, version: ModelVersion, scores: Mapping[str, float], candidate: Candidate) -> None:
+    """As the version's latest scores, with the record of the test they come from."""
+    client, _ = open_store(root)
+    tags = {**provenance(root), "rescored": f"{version.name}/{version.version}"}
+    with release_run("rescore", root=root, tags=tags, metrics=_scores_for(version.name, scores)) as run:
+        client.log_text(run, candidate.documents[LOCK], f"{DOCUMENTS}/{LOCK}")
+    client.set_model_version_tag(version.name, str(version.version), "scores_run", run)
 
 
 def register_models(root: Path, candidate: Candidate) -> list[ModelVersion]:
@@ -194,19 +249,25 @@ def read_scores(files: Mapping[str, Path], *, released: str) -> dict[str, float]
     return scores | {name.replace(f".{released}.", ".released.", 1): value for name, value in scores.items() if f".{released}." in name}
 
 
+def stored_document(client: Any, run: str, name: str, root: Path) -> str:
+    """What a release kept beside its models; FileNotFoundError when it is there no more."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(run_id=run, artifact_path=f"{DOCUMENTS}/{name}", tracking_uri=tracking_uri(root))).read_text(encoding="utf-8")
+    except (MlflowException, OSError) as error:
+        raise FileNotFoundError(f"the release's run {run} no longer has {DOCUMENTS}/{name}: bring MLflow's artifacts back from a copy") from error
+
+
 def _scores_of(client: Any, version: ModelVersion) -> dict[str, float]:
     return _scores_for(version.name, _scored(client, version.name, version.version).data.metrics)
 
 
 def _scored(client: Any, name: str, number: int) -> Any:
-    """The run that holds a version's latest scores, and the tags of the data they were measured on."""
+    """The run that holds a version's latest scores."""
     version = client.get_model_version(name, str(number))
     return client.get_run(version.tags.get("scores_run") or version.run_id)
-
-
-def _other_data(client: Any, versions: Mapping[str, int], paths: tuple[str, ...], hashes: Mapping[str, str]) -> tuple[str, ...]:
-    runs = [_scored(client, name, number).data.tags for name, number in versions.items()]
-    return tuple(path for path in paths if any(tags.get(valid_key(f"data.{path}")) != hashes.get(path) for tags in runs))
 
 
 def _scores_for(name: str, scores: Mapping[str, float]) -> dict[str, float]:

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from serep.training.lineage import Finding, Record, Shelves, Step, folder_md5, lineage
-from serep.training.release import DOCUMENTS, folder_digest
-from serep.training.tracking import HOW_TO_RELEASE, find_version, released_files, tracking_uri
+from serep.training.release import folder_digest, stored_document
+from serep.training.tracking import HOW_TO_RELEASE, find_version, released_files
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def trace_model(uri: str, *, root: Path) -> Trace:
     version = client.get_model_version(name, str(number))
     if "made_from" not in version.tags:
         raise ValueError(f"version {number} of {name} was released without the record of its origin. Release it anew: {HOW_TO_RELEASE}")
-    lock, sources = (_document(client, version.run_id, document, root) for document in ("dvc.lock", "sources.json"))
+    lock, sources = (stored_document(client, version.run_id, document, root) for document in ("dvc.lock", "sources.json"))
     return Trace(
         name, number, released_files(client, name, number, root), version.tags, version.run_id,
         time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(version.creation_timestamp / 1000)), lock,
@@ -64,13 +64,3 @@ def verify(trace: Trace, shelves: Shelves) -> Iterator[Finding]:
 
 def _compared(record: Record, found: str, place: Any) -> Finding:
     return Finding(record, "ok" if found == record.md5 else "changed", str(place))
-
-
-def _document(client: Any, run: str, name: str, root: Path) -> str:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Path(download_artifacts(run_id=run, artifact_path=f"{DOCUMENTS}/{name}", tracking_uri=tracking_uri(root))).read_text(encoding="utf-8")
-    except (MlflowException, OSError) as error:
-        raise FileNotFoundError(f"the release's run {run} no longer has {DOCUMENTS}/{name}: bring MLflow's artifacts back from a copy") from error

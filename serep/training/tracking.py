@@ -1,7 +1,8 @@
 """The door to MLflow: a run per stage under one parent per pipeline run, and the files of released models (release.py makes those).
 
 The store is SQLite, always named by its absolute path beside dvc.yaml (MLFLOW_TRACKING_URI wins when it is set), so that experiments which
-DVC runs in a copy of the project write to the project's own store. MLflow is imported late: it costs more than a second.
+DVC runs in a copy of the project write to the project's own store. Artifacts lie beside it, or below MLFLOW_DEFAULT_ARTIFACT_ROOT; a server has its
+own place for them. MLflow is imported late: it costs more than a second.
 """
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ from typing import Any
 import psutil
 import yaml
 from filelock import FileLock
+
+from serep.redaction import redacted
 
 EXPERIMENT = "serep"
 PIPELINE_RUN = "SEREP_PIPELINE_RUN"
@@ -56,6 +59,13 @@ def store_root(root: Path) -> Path:
 
 def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(store_root(root) / 'mlflow.db').as_posix()}"
+
+
+def artifact_root(root: Path) -> str | None:
+    """Where a new store keeps its artifacts; None leaves it to the server that MLFLOW_TRACKING_URI names."""
+    if tracking_uri(root).startswith("http"):
+        return None
+    return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or (store_root(root) / "mlartifacts").as_uri()
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Tracker:
     def log_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        entries = [RunTag(valid_key(name), value) for name, value in tags.items()]
+        entries = [RunTag(valid_key(name), redacted(value)) for name, value in tags.items()]
         for first in range(0, len(entries), PARAMS_PER_CALL):
             self.client.log_batch(self.run_id, tags=entries[first : first + PARAMS_PER_CALL])
 
@@ -133,7 +143,7 @@ def stage_run(stage: str, *, root: Path, params: Mapping, inputs: Mapping[str, s
     finally:
         if status != "FINISHED":
             error = sys.exception()
-            client.set_tag(tracker.run_id, "error", f"{type(error).__name__}: {error}"[:VALUE_LENGTH])
+            client.set_tag(tracker.run_id, "error", redacted(f"{type(error).__name__}: {error}")[:VALUE_LENGTH])
         client.set_terminated(tracker.run_id, status)
         with _lock(root):
             _settle_parent(client, experiment, parent)
@@ -148,9 +158,7 @@ def open_store(root: Path) -> tuple[Any, str]:
         client = open_client(root)
         if experiment := client.get_experiment_by_name(EXPERIMENT):
             return client, experiment.experiment_id
-        served = tracking_uri(root).startswith("http")  # a server has its own place for artifacts
-        location = None if served else (store_root(root) / "mlartifacts").as_uri()
-        return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+        return client, client.create_experiment(EXPERIMENT, artifact_location=artifact_root(root))
 
 
 def open_client(root: Path) -> Any:
@@ -160,10 +168,15 @@ def open_client(root: Path) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     for noisy in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri(root), registry_uri=tracking_uri(root))
+    try:
+        return MlflowClient(tracking_uri=tracking_uri(root), registry_uri=tracking_uri(root))
+    except (MlflowException, ImportError) as error:  # which may quote the address, password and all
+        raise ValueError(f"MLFLOW_TRACKING_URI is no address of a registry: {redacted(str(error))}. For PostgreSQL write "
+                         "postgresql+psycopg2://USER@HOST/DATABASE, for a server http://HOST:5000") from None
 
 
 def provenance(root: Path) -> dict[str, str]:
@@ -287,7 +300,7 @@ def _flat(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            text = json.dumps(value) if isinstance(value, list | tuple) else str(value)
+            text = redacted(json.dumps(value) if isinstance(value, list | tuple) else str(value))
             yield f"{prefix}{key}", text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
 
 

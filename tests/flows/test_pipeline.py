@@ -116,3 +116,21 @@ def test_dead_writers_do_not_hold_the_workspace(project):
     (project / ".dvc" / "tmp" / "rwlock").write_text(f'{{"write": {{"a.txt": {{"pid": {gone.pid}, "cmd": "dvc repro"}}}}}}')
     with workspace_lock(project, "flow", quiet, wait_s=0):
         pass
+
+
+def test_what_a_stage_says_is_logged_without_passwords(project, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "long-secret-value")
+    (project / "stage.py").write_text("print('to postgresql://anna:s3cret@host/db'); raise ValueError('long-secret-value refused')")
+    said: list[str] = []
+    with pytest.raises(RuntimeError, match="refused") as error:
+        StageRunner(project, pipeline_run="flow").run("aside", said.append)
+    assert "to postgresql://anna:***@host/db" in said
+    assert not [text for text in (*said, str(error.value)) if "s3cret" in text or "long-secret-value" in text]
+
+
+def test_a_cluster_s_address_is_told_to_the_stages_by_their_environment(project):
+    (project / "stage.py").write_text("import os; print('cluster', os.environ.get('SEREP_DASK_ADDRESS'))\nopen('aside.txt', 'w').write('same')")
+    said: list[str] = []
+    assert StageRunner(project, pipeline_run="flow", dask_address="tcp://host:8786").run("aside", said.append) == "Ran"
+    assert "cluster tcp://host:8786" in said
+    assert StageRunner(project, pipeline_run="flow").run("aside", said.append) == "Cached"

@@ -93,10 +93,11 @@ GATE = {"error": Bar(ERROR, "lower", margin=0.1, bound=2.0)}
 SCORES = {"score_semantic.error_mm.mouth": 0.5, ERROR: 0.4}
 
 
-def release_of(store: Path, semantic: Path, capture: Path, *, scores: dict = SCORES, again: bool = False, documents: dict | None = None) -> release.Release:
+def release_of(store: Path, semantic: Path, capture: Path, *, scores: dict = SCORES, again: bool = False, documents: dict | None = None,
+               rescore: release.Rescore | None = None) -> release.Release:
     folders = {release.SEMANTIC: semantic, release.CAPTURE: capture}
-    candidate = release.Candidate(folders, scores, ("data/heads",), {"dvc.lock": LOCK, "report.html": "<p>ü"} | (documents or {}))
-    return release.release_models(store, candidate, gate=GATE, again=again)
+    candidate = release.Candidate(folders, scores, ("models",), {"dvc.lock": LOCK, "report.html": "<p>ü"} | (documents or {}))
+    return release.release_models(store, candidate, gate=GATE, again=again, rescore=rescore)
 
 
 def register(store: Path, semantic: Path, capture: Path, **more) -> dict[str, release.ModelVersion]:
@@ -269,15 +270,64 @@ def test_rollback_brings_the_champions_before_back_and_the_way_there_is_not_gone
     assert numbers(register(store, stand_in("semantic", 17), capture)) == second
 
 
-def test_champion_that_was_measured_on_other_people_is_said(store, stand_in):
+def test_of(people: str, *, code: str = "1") -> dict[str, str]:
+    """dvc.lock of a test with these people, scored by this code, of models that are others every time."""
+    deps = [{"path": "data/surfaces", "md5": people}, {"path": "models/semantic", "md5": os.urandom(4).hex()}, {"path": "serep/stages/score.py", "md5": code}]
+    stages = {"score_semantic": {"cmd": "score", "deps": deps, "params": {"params.yaml": {"semantic.scoring": {"seed": 0}}}}}
+    return {"dvc.lock": yaml.safe_dump({"stages": stages})}
+
+
+test_of.__test__ = False
+
+
+def test_champion_of_another_test_is_measured_by_the_present_one(store, stand_in):
+    capture, champion = stand_in("capture", 3), stand_in("semantic", 59)
+    files_of_champion = release.folder_digest(champion)
+    old = numbers(register(store, champion, capture, documents=test_of("anna")))
+    asked: list[tuple[str, Path]] = []
+
+    def harder(name: str, files: Path) -> dict[str, float]:
+        asked.append((name, files))
+        return {ERROR: 0.9, "benchmark.of_the_other_model": 1.0}
+
+    same = release_of(store, stand_in("semantic", 61), capture, scores=SCORES | {ERROR: 0.7}, documents=test_of("anna"), rescore=harder)
+    assert "worse than the champion's 0.4" in same.refused and not asked and same.other_tests == {} and not same.rescored
+
+    made = release_of(store, stand_in("semantic", 61), capture, scores=SCORES | {ERROR: 0.7}, documents=(tests := test_of("ben", code="2")), rescore=harder)
+    assert made.refused is None and made.rescored
+    assert made.other_tests == {release.SEMANTIC: ("score_semantic: data/surfaces", "score_semantic: its code")}
+    assert [(name, release.folder_digest(files)) for name, files in asked] == [(release.SEMANTIC, files_of_champion)]
+    assert made.verdicts[0].champion == 0.9
+    assert aliased(store) != old
+    assert release.champion_scores(store, {release.SEMANTIC: old[release.SEMANTIC]}) == {ERROR: 0.9}  # kept: the next release compares at once
+
+    champions.roll_back(store)
+    again = release_of(store, stand_in("semantic", 61), capture, scores=SCORES | {ERROR: 1.5}, documents=tests, rescore=harder)
+    assert "worse than the champion's 0.9 by 0.6" in again.refused and len(asked) == 1
+
+
+def test_new_version_is_said_to_be_new_although_the_champion_was_measured_meanwhile(store, stand_in):
     capture = stand_in("capture", 3)
-    register(store, stand_in("semantic", 59), capture)
-    assert release_of(store, stand_in("semantic", 61), capture).other_data == ()
-    (store / "dvc.lock").write_text(LOCK.replace("0a1b", "ffff"))
-    try:
-        assert release_of(store, stand_in("semantic", 67), capture).other_data == ("data/heads",)
-    finally:
-        (store / "dvc.lock").write_text(LOCK)
+    register(store, stand_in("semantic", 79), capture, documents=test_of("anna"))
+    made = release_of(store, stand_in("semantic", 83), capture, documents=test_of("ben"), rescore=lambda name, files: {ERROR: 0.4})
+    assert made.rescored and [version.created for version in made.versions] == [True, False]
+
+
+def test_champion_that_cannot_be_measured_stays_unless_its_stored_numbers_are_to_do(store, stand_in):
+    capture = stand_in("capture", 3)
+    old = numbers(register(store, stand_in("semantic", 71), capture, documents=test_of("anna")))
+
+    def fails(name: str, files: Path) -> dict[str, float]:
+        raise RuntimeError("another topology")
+
+    made = release_of(store, stand_in("semantic", 73), capture, documents=test_of("ben"), rescore=fails)
+    assert made.refused == (
+        f"the champion, version {old[release.SEMANTIC]} of serep-semantic, was measured by another test (what differs: score_semantic: data/surfaces), and "
+        "cannot be measured by this one: another topology\nMend that, or compare with its stored numbers: python -m flows.release --stored-scores")
+    assert aliased(store) == old and not made.rescored
+    forced = release_of(store, stand_in("semantic", 73), capture, documents=test_of("ben"))
+    assert forced.refused is None and forced.other_tests == {release.SEMANTIC: ("score_semantic: data/surfaces",)} and not forced.rescored
+    assert aliased(store) != old
 
 
 def test_rollback_to_a_model_whose_files_are_gone_changes_nothing(store, stand_in):

@@ -231,3 +231,32 @@ def test_dvc_experiment_in_a_copy_writes_to_the_project(tmp_path):
     assert set(runs) == {"tried", "one"}
     assert runs["one"].data.tags["DVC_EXP_NAME"] == "tried"
     assert not (root / "one.txt").exists()
+
+
+def test_passwords_are_in_no_param_tag_or_error(project, monkeypatch):
+    monkeypatch.setenv(tracking.PIPELINE_RUN, "flow-secret")
+    monkeypatch.setenv("PGPASSWORD", "long-secret-value")
+    with pytest.raises(ValueError, match="refused"), tracking.stage_run("train", root=project, params={"store": "s3://anna:s3cret@bucket"}, inputs={}) as tracker:
+        tracker.log_tags({"from": "postgresql://anna:s3cret@host/db"})
+        raise ValueError("long-secret-value refused by postgresql://anna:s3cret@host/db")
+    _, (run,) = children(project, "flow-secret")
+    assert run.data.params["store"] == "s3://anna:***@bucket"
+    assert run.data.tags["from"] == "postgresql://anna:***@host/db"
+    assert run.data.tags["error"] == "ValueError: *** refused by postgresql://anna:***@host/db"
+
+
+def test_address_that_is_none_is_said_without_its_password(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgres+odd://anna:s3cret@host/db")
+    with pytest.raises(ValueError, match=r"MLFLOW_TRACKING_URI is no address of a registry: .*For PostgreSQL write postgresql\+psycopg2://") as error:
+        tracking.open_client(project).search_experiments()
+    assert "s3cret" not in str(error.value)
+
+
+def test_artifacts_lie_where_the_environment_says_or_a_server_knows(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", raising=False)
+    assert tracking.artifact_root(tmp_path) == (tmp_path / "mlartifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://studio/mlflow")
+    assert tracking.artifact_root(tmp_path) == "s3://studio/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert tracking.artifact_root(tmp_path) is None

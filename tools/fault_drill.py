@@ -1,0 +1,395 @@
+#!/usr/bin/env python3
+"""Breaks what a running `retrain` stands on, at random moments, and checks that the next run mends everything.
+
+usage: tools/fault_drill.py [--trials 50] [--seed 0] [--faults worker,server,database,bucket,disk] [--changes ...] [--out drill.json]
+
+A project at the size of the tests runs as in a studio: a Prefect server and MLflow on PostgreSQL, artifacts and renders in a bucket, a worker. Each trial
+changes a value, starts the deployment `retrain/serep`, waits until the chosen stage has begun, and after a random time
+
+    worker     kills the worker, the flow run and its stage
+    server     kills the Prefect server
+    database   kills PostgreSQL
+    bucket     cuts every connection to the S3 server and refuses new ones
+    disk       fills the disk that the project lies on (needs root, to mount a small one)
+
+Some seconds later (a full disk: up to 40) all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of an
+undisturbed run; every output has its hash; nothing half-finished lies about; the champions are the right pair of versions, and `serep trace --verify`
+confirms them. In every third trial the gate can be passed by no model, so that the champions must not have moved. At the end: one JSON line a trial, and
+the counts. Status 1 when a check failed.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import psutil  # noqa: E402
+from cut_line import CutLine  # noqa: E402
+from postgres_server import Postgres, postgres_server  # noqa: E402
+from prefect_server import Prefect, kill_family  # noqa: E402
+from s3_server import s3_server  # noqa: E402
+from small_project import Project, commit, copy_project  # noqa: E402
+
+from serep.training.lineage import file_md5, folder_md5  # noqa: E402
+
+FAULTS = ("worker", "server", "database", "bucket", "disk")
+# Stages that a change makes run again, quick changes first: the key that changes, and where a fault may strike.
+CHANGES = {
+    "benchmark.seed": ("benchmark", "report", "release"),
+    "simulated.seed": ("render_simulated@simulated-train", "render_simulated@simulated-test", "train_capture", "score_capture", "release"),
+    "semantic.training.seed": ("train_semantic@neural", "score_semantic", "render@train-0", "render@test", "release"),
+}
+VALUES = (11, 12)
+RUN_S, DISK_MB = 1200, 400
+# How long it stays broken; a full disk until somebody must have met it.
+OUTAGE_S = {"worker": (1, 8), "server": (1, 8), "database": (1, 15), "bucket": (1, 20), "disk": (10, 40)}
+FULL_GATE, OPEN_GATE = 2.0, None  # bound of a share that no model reaches, and none
+
+
+@dataclass
+class Trial:
+    number: int
+    fault: str
+    stage: str
+    change: str
+    gate: str
+    struck_after_s: float = 0.0
+    disturbed: str = ""
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Studio:
+    """The project and all that it stands on."""
+
+    def __init__(self, project: Project, prefect: Prefect, postgres: Postgres, line: CutLine, disk: Path | None) -> None:
+        self.project, self.prefect, self.postgres, self.line, self.disk = project, prefect, postgres, line, disk
+        self.worker: subprocess.Popen | None = None
+        self.last_log = 0
+        self.references: dict[tuple[tuple[str, int], ...], dict] = {}
+        self.lasted: dict[str, float] = {}  # seconds of each stage in undisturbed runs
+
+    def start_worker(self) -> None:
+        self.worker = self.prefect.start_worker(self.project.root)
+
+    def start_run(self) -> subprocess.Popen:
+        self.last_log = (self.prefect.folder / "worker.log").stat().st_size
+        return subprocess.Popen([sys.executable, "-m", "prefect", "deployment", "run", "retrain/serep", "--watch"], cwd=self.project.root,
+                                env=self.prefect.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def said(self) -> str:
+        """What the worker's log got since the run was started."""
+        with (self.prefect.folder / "worker.log").open(errors="replace") as log:
+            log.seek(self.last_log)
+            return log.read()
+
+    def wait_for(self, stage: str, run: subprocess.Popen) -> bool:
+        line = "for flow 'release'" if stage == "release" else f"Running stage '{stage}'"
+        deadline = time.monotonic() + RUN_S
+        while time.monotonic() < deadline and run.poll() is None:
+            if line in self.said():
+                return True
+            time.sleep(0.1)
+        return False
+
+    def flow_runs(self) -> list[psutil.Process]:
+        """Processes of this studio's flow runs."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            words = process.info["cmdline"] or []
+            if words[1:3] == ["-m", "prefect.engine"] and process.info["cwd"] == str(self.project.root):
+                found.append(process)
+        return found
+
+    def values(self) -> dict[str, int]:
+        params = yaml.safe_load((self.project.root / "params.yaml").read_text())
+        return {key: _at(params, key) for key in CHANGES}
+
+    def champions(self) -> dict[str, dict[str, object]]:
+        """Of each model: version and digest of its files."""
+        code = ("import json; from pathlib import Path; from serep.training import champions as c, tracking as t; client, _ = t.open_store(Path.cwd()); "
+                "print(json.dumps({n: [v, client.get_model_version(n, str(v)).tags['files_sha256']] for n, v in c.champions(client).items()}))")
+        return {name: tuple(found) for name, found in json.loads(self.project.run(sys.executable, "-c", code).stdout.splitlines()[-1]).items()}
+
+    def models(self) -> dict[str, str]:
+        code = ("import json; from pathlib import Path; from flows.release import candidate; from serep.config import load_params; "
+                "from serep.training.release import folder_digest; r = Path.cwd(); "
+                "print(json.dumps({n: folder_digest(f) for n, f in candidate(r, load_params(r)).folders.items()}))")
+        return json.loads(self.project.run(sys.executable, "-c", code).stdout.splitlines()[-1])
+
+    def set_gate(self, bound: float | None) -> None:
+        self.project.edit_params(release__gate__found__bound=bound)
+
+    def forget(self) -> None:
+        """DVC's memory of earlier runs, so that stages run and their outputs are stored anew."""
+        shutil.rmtree(self.project.root / ".dvc" / "cache" / "runs", ignore_errors=True)
+        self.project.dvc("gc", "--workspace", "--force")
+
+
+def _at(tree: dict, key: str) -> object:
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
+
+
+def strike(studio: Studio, fault: str) -> None:
+    if fault == "worker":
+        kill_family(studio.worker)
+    elif fault == "server":
+        studio.prefect.kill()
+    elif fault == "database":
+        studio.postgres.kill()
+    elif fault == "bucket":
+        studio.line.cut()
+    else:
+        fill(studio.project.root)
+
+
+def mend(studio: Studio, fault: str) -> None:
+    """Everything is there again; what the fault took with it is started anew, as a machine's services would be."""
+    if fault == "database":
+        studio.postgres.start()
+    if fault == "bucket":
+        studio.line.mend()
+    if fault == "disk":
+        (studio.project.root / FILLER).unlink(missing_ok=True)
+    if fault == "server" or studio.prefect.process.poll() is not None:
+        if studio.prefect.process.poll() is None:
+            studio.prefect.kill()
+        studio.prefect.start()
+    if studio.worker.poll() is not None:
+        studio.start_worker()
+
+
+FILLER = "filler.bin"
+
+
+def fill(folder: Path) -> None:
+    with (folder / FILLER).open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+
+
+def settle(studio: Studio, run: subprocess.Popen) -> str:
+    """Waits until the disturbed run has ended by itself; how it did. One that hangs is ended."""
+    deadline = time.monotonic() + RUN_S
+    while studio.flow_runs() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    left = studio.flow_runs()
+    for process in left:
+        process.kill()
+    try:
+        run.communicate(timeout=20)
+    except subprocess.TimeoutExpired:  # its run was killed: the server believes that it still runs
+        run.kill()
+        run.communicate()
+        return "hung" if left else "lost"
+    return "hung" if left else "completed" if run.returncode == 0 else "failed"
+
+
+def check(studio: Studio, trial: Trial, before: dict, run_code: int, output: str) -> list[str]:
+    """What is wrong after the run that follows a fault; empty when nothing is."""
+    root, problems = studio.project.root, []
+    expected = studio.references[tuple(sorted(studio.values().items()))]
+    refused = trial.gate == "shut"
+    if (run_code != 0) != refused or (refused and "Refused" not in output + studio.said()):
+        problems.append(f"the next run ended with {run_code}: {studio.said()[-1500:]}")
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    if lock != expected:
+        problems.append(f"dvc.lock differs from an undisturbed run's: {_unlike(lock, expected)}")
+    if (status := json.loads(studio.project.dvc("status", "--json").stdout)) != {}:
+        problems.append(f"dvc status: {status}")
+    for stage, entry in lock["stages"].items():
+        for out in entry.get("outs", []):
+            place = root / out["path"]
+            if not place.exists() or (folder_md5(place) if place.is_dir() else file_md5(place)) != out["md5"]:
+                problems.append(f"{stage}: {out['path']} has not its hash")
+    halves = [str(path.relative_to(root)) for path in root.rglob("*.partial") if path.name != "records.partial" and ".dvc" not in path.parts]
+    if halves:
+        problems.append(f"half-finished: {halves}")
+    champions, models = studio.champions(), studio.models()
+    if refused and champions != before:
+        problems.append(f"promoted although the gate was shut: {before} -> {champions}")
+    if not refused and {name: digest for name, (_, digest) in champions.items()} != models:
+        problems.append(f"the champions {champions} are not the models here {models}")
+    for name in champions:
+        told = studio.project.run("serep", "trace", f"models:/{name}@{'challenger' if refused else 'champion'}", "--verify", check=False)
+        if told.returncode != 0:
+            problems.append(f"trace of {name}: {(told.stdout + told.stderr)[-800:]}")
+    return problems
+
+
+def _unlike(one: dict, other: dict) -> list[str]:
+    return [name for name in sorted({*one["stages"], *other["stages"]}) if one["stages"].get(name) != other["stages"].get(name)]
+
+
+def reference(studio: Studio) -> None:
+    """An undisturbed run with the present values: its dvc.lock, and how long each stage takes."""
+    began, seen = time.monotonic(), {}
+    run = studio.start_run()
+    while run.poll() is None:
+        for line in studio.said().splitlines():
+            if "Running stage '" in line or "for flow 'release'" in line:
+                seen.setdefault("release" if "for flow 'release'" in line else line.split("'")[-2], time.monotonic())
+        time.sleep(0.2)
+    output = run.communicate()[0]
+    if run.returncode != 0:
+        raise RuntimeError(f"the undisturbed run failed:\n{output[-2000:]}\n{studio.said()[-4000:]}")
+    order = [*sorted(seen.values()), time.monotonic()]
+    studio.lasted |= {stage: order[order.index(moment) + 1] - moment for stage, moment in seen.items()}
+    studio.references[tuple(sorted(studio.values().items()))] = yaml.safe_load((studio.project.root / "dvc.lock").read_text())
+    print(f"reference of {studio.values()}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def attempt(studio: Studio, trial: Trial, rng: random.Random) -> None:
+    began = time.monotonic()
+    studio.set_gate(FULL_GATE if trial.gate == "shut" else OPEN_GATE)
+    before = studio.champions()
+    run = studio.start_run()
+    if not studio.wait_for(trial.stage, run):
+        run.kill()
+        trial.problems = [f"{trial.stage} never began: {run.communicate()[0][-500:]} {studio.said()[-1500:]}"]
+        return
+    trial.struck_after_s = round(rng.uniform(0, 1.1 * studio.lasted.get(trial.stage, 8.0)), 2)
+    time.sleep(trial.struck_after_s)
+    strike(studio, trial.fault)
+    time.sleep(rng.uniform(*OUTAGE_S[trial.fault]))
+    mend(studio, trial.fault)
+    trial.disturbed = settle(studio, run)
+    middle = studio.champions()
+    mend(studio, "")  # what the run's end may have taken along
+    again = studio.start_run()
+    try:
+        output, _ = again.communicate(timeout=RUN_S)
+    except subprocess.TimeoutExpired:
+        again.kill()
+        trial.problems = [f"the next run did not end: {studio.said()[-3000:]}"]
+        return
+    trial.problems = check(studio, trial, before, again.returncode, output)
+    if trial.gate == "shut" and middle != before:
+        trial.problems.append(f"promoted by the disturbed run although the gate was shut: {before} -> {middle}")
+    trial.seconds = round(time.monotonic() - began, 1)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """A file system of its own in `folder`, where the system lets us."""
+    folder.mkdir(parents=True)
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], check=False,
+                                                   capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+@contextmanager
+def studio_in(folder: Path) -> Iterator[Studio]:
+    with ExitStack() as stack:
+        mounted = stack.enter_context(small_disk(folder / "project"))
+        s3 = stack.enter_context(s3_server())
+        line = CutLine(int(s3.endpoint.rpartition(":")[2]))
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{line.port}"
+        postgres = stack.enter_context(postgres_server())
+        postgres.create("mlflow", "prefect")
+        project = copy_project(folder / "project")
+        project.edit_params(render__store=s3.url("renders"), semantic__kinds=["neural"])
+        project.edit_params(**{f"release__gate__{bar}__margin": 1000.0 for bar in ("reconstruction", "retargeting", "capture", "views", "found")})
+        project.settings |= {"MLFLOW_TRACKING_URI": postgres.url("mlflow", scheme="postgresql+psycopg2"), "PGPASSWORD": postgres.password,
+                             "MLFLOW_DEFAULT_ARTIFACT_ROOT": s3.url("mlflow"), "OMP_NUM_THREADS": "1"}
+        (project.root / ".gitignore").open("a").write(f"{FILLER}\n")
+        commit(project, "drill")
+        database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres.url("prefect", scheme="postgresql+asyncpg")}
+        prefect = Prefect.on_a_free_port(folder / "prefect", project.environment(), database)
+        prefect.start()
+        studio = Studio(project, prefect, postgres, line, folder / "project" if mounted else None)
+        stack.callback(lambda: [kill_family(process) for process in (studio.worker, prefect.process) if process])
+        for words in (("work-pool", "create", "serep", "--type", "process"), ("--no-prompt", "deploy", "--all")):
+            done = prefect.run(*words, cwd=project.root)
+            if done.returncode != 0:
+                raise RuntimeError(done.stdout + done.stderr)
+        studio.start_worker()
+        yield studio
+
+
+def drill(studio: Studio, trials: int, rng: random.Random, faults: list[str], changes: list[str], out: Path) -> list[Trial]:
+    done: list[Trial] = []
+    studio.project.edit_params(**{change.replace(".", "__"): VALUES[0] for change in changes})
+    reference(studio)
+    for number in range(trials):
+        change = rng.choice(changes)
+        studio.project.edit_params(**{change.replace(".", "__"): next(value for value in VALUES if value != studio.values()[change])})
+        if tuple(sorted(studio.values().items())) not in studio.references:
+            studio.set_gate(OPEN_GATE)
+            reference(studio)
+            # The same change once more, from the other side: a trial's run must have something to do.
+            other = next(value for value in VALUES if value != studio.values()[change])
+            studio.project.edit_params(**{change.replace(".", "__"): other})
+            if tuple(sorted(studio.values().items())) not in studio.references:
+                reference(studio)
+                studio.project.edit_params(**{change.replace(".", "__"): next(value for value in VALUES if value != other)})
+        studio.forget()
+        trial = Trial(number, rng.choice(faults), rng.choice(CHANGES[change]), change, "shut" if number % 3 == 2 else "open")
+        attempt(studio, trial, rng)
+        done.append(trial)
+        with out.open("a") as file:
+            file.write(json.dumps(asdict(trial)) + "\n")
+        print(f"{number + 1}/{trials} {trial.fault} in {trial.stage} after {trial.struck_after_s} s, gate {trial.gate}: run {trial.disturbed}; "
+              f"{'; '.join(trial.problems) or 'mended'} ({trial.seconds:.0f} s)", flush=True)
+        if trial.problems:
+            shutil.copytree(studio.prefect.folder, out.with_suffix(f".{number}.logs"), dirs_exist_ok=True, ignore=shutil.ignore_patterns("prefect"))
+    return done
+
+
+def main() -> int:
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--trials", type=int, default=50)
+    cli.add_argument("--seed", type=int, default=None, help="of the choices; the moments are random anyway")
+    cli.add_argument("--faults", default=",".join(FAULTS))
+    cli.add_argument("--changes", default=",".join(CHANGES), help="what changes before a run, and so which stages a fault may strike")
+    cli.add_argument("--out", type=Path, default=Path("drill.jsonl"))
+    options = cli.parse_args()
+    faults, changes = options.faults.split(","), options.changes.split(",")
+    if unknown := [name for name, known in [*((fault, FAULTS) for fault in faults), *((change, CHANGES) for change in changes)] if name not in known]:
+        cli.error(f"unknown: {', '.join(unknown)} (faults: {', '.join(FAULTS)}; changes: {', '.join(CHANGES)})")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # everything that was started ends with this
+    folder = Path(tempfile.mkdtemp(prefix="serep-drill-"))
+    options.out.unlink(missing_ok=True)
+    try:
+        with studio_in(folder) as studio:
+            if studio.disk is None and "disk" in faults:
+                print("no small disk can be mounted here (needs root): the fault `disk` is left out", flush=True)
+                faults.remove("disk")
+            done = drill(studio, options.trials, random.Random(options.seed), faults, changes, options.out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    struck = Counter(trial.fault for trial in done)
+    bad = [trial for trial in done if trial.problems]
+    print(f"{len(done)} trials ({', '.join(f'{fault} {count}' for fault, count in sorted(struck.items()))}): {len(done) - len(bad)} mended, {len(bad)} not")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
