@@ -55,6 +55,16 @@ def server(project, environment, start, tmp_path) -> dict[str, str]:
     pytest.fail(f"the server does not answer:\n{(tmp_path / 'server.log').read_text()}")
 
 
+def planned_runs(server: dict[str, str]) -> int:
+    """How many runs wait for their time; a server plans them within a minute of a deployment."""
+    wanted = json.dumps({"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}).encode()
+    request = urllib.request.Request(f"{server['PREFECT_API_URL']}/flow_runs/count", wanted, {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 240
+    while not (count := json.load(urllib.request.urlopen(request, timeout=10))) and time.monotonic() < deadline:
+        time.sleep(1)
+    return count
+
+
 @pytest.mark.slow
 def test_deployed_flows_run_on_a_worker(project, server, start, tmp_path):
     shutil.copytree(SOURCE_ROOT / "flows", project / "flows", ignore=shutil.ignore_patterns("__pycache__"))
@@ -75,6 +85,7 @@ def test_deployed_flows_run_on_a_worker(project, server, start, tmp_path):
         said = run("deployment", "run", f"{flow}/serep", "--watch", "--params", json.dumps(parameters), fails=True)
         assert f"'{next(iter(parameters))}'" in said and "Validation failed for field" in said
     assert "0 2 * * *" in run("deployment", "schedule", "ls", "retrain/serep")
+    assert planned_runs(server) > 0  # the server has worked the schedule out, not only stored it
 
     run("deployment", "run", "reproduce/serep", "--watch", "--params", json.dumps({"stages": ["part"]}))
     assert {file.name for file in project.glob("*.txt")} == {"first.txt", "part-a.txt", "part-b.txt"}
