@@ -28,7 +28,7 @@ def run() -> dict:
     return {
         **{f"{name}_ms": 1e3 * value for name, value in best.items()},
         "two_processes_times_one": alone / min(best["two_processes"], best["two_processes_ahead"]),
-        "default_times_one_thread": alone / best["one_process_two_threads_ahead"],
+        "default_times_one_thread": alone / best["one_process_two_threads"],
         "drawing_ahead_times_in_turn": best["one_process_two_threads"] / best["one_process_two_threads_ahead"],
         "cores": len(os.sched_getaffinity(0)),
     }

@@ -29,11 +29,11 @@ def show_sheets(root: Path, params: Params, made: list[str]) -> None:
         get_run_logger().warning("the contact sheets are not shown: %s", error)
 
 
-def renders_sheet(folder: Path) -> bytes:
+def renders_sheet(folder: Path, *, shown: int = SHOWN, columns: int = COLUMNS) -> bytes:
     part = open_part(folder)
-    rows = np.linspace(0, len(part) - 1, min(SHOWN, len(part))).astype(int).tolist()
+    rows = np.linspace(0, len(part) - 1, min(shown, len(part))).astype(int).tolist()
     images = [np.where(part.mask(row)[..., None] > 0, part.rgb(row), np.uint8(GREY)) for row in rows]
-    return contact_sheet(np.stack(images), columns=COLUMNS)
+    return contact_sheet(np.stack(images), columns=columns)
 
 
 def capture_sheet(examples: Path) -> bytes:

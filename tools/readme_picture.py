@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from serep.benchmark.figures import RetargetingExample, contact_sheet, retargeting_grid
+from flows.sheets import renders_sheet
+from serep.benchmark.figures import RetargetingExample, retargeting_grid
 from serep.config import load_params
 from serep.data.heads import read_heads
-from serep.data.shards import open_part
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {"neural": "serep", "displacement_pca": "linear 3DMM"}
-EXAMPLES, IMAGES, COLUMNS, GREY, LIMIT_MM, WIDTH, QUALITY = 3, 16, 8, 96, 2.0, 1400, 85
+EXAMPLES, IMAGES, COLUMNS, LIMIT_MM, WIDTH, QUALITY = 3, 16, 8, 2.0, 1400, 85
 
 
 def main() -> None:
@@ -26,10 +26,8 @@ def main() -> None:
         lines = [RetargetingExample(str(arrays["labels"][row]), arrays["source"][row], {name: arrays[f"model/{kind}"][row] for kind, name in KINDS.items()},
                                     arrays["truth"][row]) for row in range(EXAMPLES)]
     grid = retargeting_grid(lines, read_heads(ROOT / paths.surfaces).topology, limit=LIMIT_MM)
-    part = open_part(ROOT / paths.part("train-0"))
-    rows = np.linspace(0, len(part) - 1, IMAGES).astype(int).tolist()
-    images = [np.where(part.mask(row)[..., None] > 0, part.rgb(row), np.uint8(GREY)) for row in rows]
-    pictures = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in (grid, contact_sheet(np.stack(images), columns=COLUMNS))]
+    sheet = renders_sheet(ROOT / paths.part("train-0"), shown=IMAGES, columns=COLUMNS)
+    pictures = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in (grid, sheet)]
     fitted = [cv2.resize(one, (WIDTH, round(one.shape[0] * WIDTH / one.shape[1])), interpolation=cv2.INTER_AREA) for one in pictures]
     cv2.imwrite(str(ROOT / "docs" / "picture.jpg"), np.vstack(fitted), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
