@@ -2,17 +2,17 @@
 import importlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 import yaml
 from prefect import Flow
+from prefect_server import Prefect, prefect
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = yaml.safe_load((SOURCE_ROOT / "prefect.yaml").read_text())["deployments"]
@@ -28,31 +28,21 @@ def test_deployment_names_a_flow_and_its_parameters(deployment):
     assert deployment["work_pool"]["name"] == "serep"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def prefect(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "prefect", *arguments]
+@pytest.fixture
+def prefect_server(environment, tmp_path) -> Iterator[Prefect]:
+    """Of its own, on a free port."""
+    server = Prefect.on_a_free_port(tmp_path, environment)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture
-def server(project, environment, start, tmp_path) -> dict[str, str]:
-    """A Prefect server of its own on a free port; the environment that reaches it."""
-    port = free_port()
-    environment = environment | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    log = (tmp_path / "server.log").open("w")
-    start(prefect("server", "start", "--host", "127.0.0.1", "--port", str(port)), cwd=project, env=environment, stdout=log, stderr=log)
-    for _ in range(600):  # beside other work it takes minutes
-        try:
-            urllib.request.urlopen(f"{environment['PREFECT_API_URL']}/health", timeout=2).close()
-        except (URLError, OSError):
-            time.sleep(0.5)
-        else:
-            return environment
-    pytest.fail(f"the server does not answer:\n{(tmp_path / 'server.log').read_text()}")
+def server(prefect_server) -> dict[str, str]:
+    """The environment that reaches it."""
+    return prefect_server.environment
 
 
 def planned_runs(server: dict[str, str]) -> int:
@@ -97,7 +87,7 @@ def test_deployed_flows_run_on_a_worker(project, server, start, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_outlives_its_server_and_the_next_one_finds_its_work(project, server, start, tmp_path):
+def test_run_outlives_its_server_and_the_next_one_finds_its_work(project, prefect_server, server, start):
     (project / "stage.py").write_text("""
 import sys, time
 from pathlib import Path
@@ -110,7 +100,7 @@ Path(sys.argv[1]).write_text("made")
     command = [sys.executable, "-m", "flows.reproduce", "first", "aside"]
     run = start(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert any("making first.txt" in line for line in run.stdout)
-    start.started[0].kill()
+    prefect_server.process.kill()
     (project / "go").touch()
     run.communicate(timeout=200)
     assert {name: (project / name).read_text() for name in ("first.txt", "aside.txt")} == {"first.txt": "made", "aside.txt": "made"}
