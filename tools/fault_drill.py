@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Breaks what a running `retrain` stands on, at random moments, and checks that the next run mends everything.
 
-usage: tools/fault_drill.py [--trials 50] [--seed 0] [--faults worker,server,database,bucket,disk] [--changes ...] [--out drill.json]
+usage: tools/fault_drill.py [--trials N] [--seed 0] [--faults worker,server,...] [--stages heads,release,...] [--out drill.jsonl]
 
-A project at the size of the tests runs as in a studio: a Prefect server and MLflow on PostgreSQL, artifacts and renders in a bucket, a worker. Each trial
-changes a value, starts the deployment `retrain/serep`, waits until the chosen stage has begun, and after a random time
+A project at the size of the tests runs as in a studio: a Prefect server and MLflow on PostgreSQL, artifacts and renders in a bucket, a worker. First it
+runs undisturbed with two values of `heads.seed`, which every stage depends on. Each trial then goes from one value to the other: what the undisturbed run
+made is at hand for all stages but one, of which nothing is left; the deployment `retrain/serep` is started, and when that stage has begun, after a random time,
+it
 
     worker     kills the worker, the flow run and its stage
     server     kills the Prefect server
@@ -12,10 +14,10 @@ changes a value, starts the deployment `retrain/serep`, waits until the chosen s
     bucket     cuts every connection to the S3 server and refuses new ones
     disk       fills the disk that the project lies on (needs root, to mount a small one)
 
-Some seconds later (a full disk: up to 40) all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of an
+Some seconds later (a full disk: up to 40) all is brought back and the deployment runs again. Then: the run ended as it must; dvc.lock is that of the
 undisturbed run; every output has its hash; nothing half-finished lies about; the champions are the right pair of versions, and `serep trace --verify`
-confirms them. In every third trial the gate can be passed by no model, so that the champions must not have moved. At the end: one JSON line a trial, and
-the counts. Status 1 when a check failed.
+confirms them. In every third trial the gate can be passed by no model, so that the champions must not have moved. Trials go through all pairs of a fault
+and a stage in random order, by default each once. One JSON line a trial, at the end the counts. Status 1 when a check failed.
 """
 from __future__ import annotations
 
@@ -40,6 +42,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import fsspec  # noqa: E402
 import psutil  # noqa: E402
 from cut_line import CutLine  # noqa: E402
 from postgres_server import Postgres, postgres_server  # noqa: E402
@@ -50,16 +53,14 @@ from small_project import Project, commit, copy_project  # noqa: E402
 from serep.training.lineage import file_md5, folder_md5  # noqa: E402
 
 FAULTS = ("worker", "server", "database", "bucket", "disk")
-# Stages that a change makes run again, quick changes first: the key that changes, and where a fault may strike.
-CHANGES = {
-    "benchmark.seed": ("benchmark", "report", "release"),
-    "simulated.seed": ("render_simulated@simulated-train", "render_simulated@simulated-test", "train_capture", "score_capture", "release"),
-    "semantic.training.seed": ("train_semantic@neural", "score_semantic", "render@train-0", "render@test", "release"),
-}
+# Where a fault may strike: the stages that have work to do without pictures of real faces, and the release that follows them.
+STAGES = ("heads", "preprocess", "train_semantic@neural", "score_semantic", "score_topology", "render@train-0", "render_simulated@simulated-train",
+          "train_capture", "score_capture", "benchmark", "report", "release")
 VALUES = (11, 12)
 RUN_S, DISK_MB = 1200, 400
 # How long it stays broken; a full disk until somebody must have met it.
 OUTAGE_S = {"worker": (1, 8), "server": (1, 8), "database": (1, 15), "bucket": (1, 20), "disk": (10, 40)}
+FILLER = "filler.bin"
 FULL_GATE, OPEN_GATE = 2.0, None  # bound of a share that no model reaches, and none
 
 
@@ -68,7 +69,6 @@ class Trial:
     number: int
     fault: str
     stage: str
-    change: str
     gate: str
     struck_after_s: float = 0.0
     disturbed: str = ""
@@ -83,7 +83,8 @@ class Studio:
         self.project, self.prefect, self.postgres, self.line, self.disk = project, prefect, postgres, line, disk
         self.worker: subprocess.Popen | None = None
         self.last_log = 0
-        self.references: dict[tuple[tuple[str, int], ...], dict] = {}
+        self.references: dict[int, dict] = {}  # value of heads.seed → dvc.lock
+        self.shards: dict[int, set[str]] = {}  # … → folders of renders in the bucket
         self.lasted: dict[str, float] = {}  # seconds of each stage in undisturbed runs
 
     def start_worker(self) -> None:
@@ -118,9 +119,14 @@ class Studio:
                 found.append(process)
         return found
 
-    def values(self) -> dict[str, int]:
-        params = yaml.safe_load((self.project.root / "params.yaml").read_text())
-        return {key: _at(params, key) for key in CHANGES}
+    @property
+    def value(self) -> int:
+        return yaml.safe_load((self.project.root / "params.yaml").read_text())["heads"]["seed"]
+
+    def render_folders(self) -> set[str]:
+        """In the bucket: one for each part and plan."""
+        files, store = fsspec.filesystem("s3", skip_instance_cache=True), yaml.safe_load((self.project.root / "params.yaml").read_text())["render"]["store"]
+        return {folder for part in files.ls(store) for folder in files.ls(part)} if files.exists(store) else set()
 
     def champions(self) -> dict[str, dict[str, object]]:
         """Of each model: version and digest of its files."""
@@ -137,16 +143,29 @@ class Studio:
     def set_gate(self, bound: float | None) -> None:
         self.project.edit_params(release__gate__found__bound=bound)
 
-    def forget(self) -> None:
-        """DVC's memory of earlier runs, so that stages run and their outputs are stored anew."""
-        shutil.rmtree(self.project.root / ".dvc" / "cache" / "runs", ignore_errors=True)
-        self.project.dvc("gc", "--workspace", "--force")
+    def forget(self, stage: str) -> None:
+        """All that is left of what the stage once made with the present value, so that it runs and its outputs are stored anew."""
+        entry = self.references[self.value]["stages"][stage]
+        cache = self.project.root / ".dvc" / "cache"
+        for record in (cache / "runs").glob("*/*/*"):
+            if yaml.safe_load(record.read_text())["cmd"] == entry["cmd"]:
+                record.unlink()
+        kept = {digest for name, other in self.references[self.value]["stages"].items() if name != stage for digest in self._objects(other)}
+        for digest in self._objects(entry) - kept:
+            (cache / "files" / "md5" / digest[:2] / digest[2:]).unlink(missing_ok=True)
+        if stage.startswith("render"):
+            files = fsspec.filesystem("s3", skip_instance_cache=True)
+            for folder in self.shards[self.value]:
+                if folder.split("/")[-2] == stage.partition("@")[2]:
+                    files.rm(folder, recursive=True)
 
-
-def _at(tree: dict, key: str) -> object:
-    for part in key.split("."):
-        tree = tree[part]
-    return tree
+    def _objects(self, entry: dict) -> set[str]:
+        """Names in DVC's cache of all that an entry of dvc.lock puts out."""
+        found = {out["md5"] for out in entry.get("outs", [])}
+        for digest in [digest for digest in found if digest.endswith(".dir")]:
+            listing = self.project.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+            found |= {file["md5"] for file in json.loads(listing.read_text())} if listing.exists() else set()
+        return found
 
 
 def strike(studio: Studio, fault: str) -> None:
@@ -178,7 +197,6 @@ def mend(studio: Studio, fault: str) -> None:
         studio.start_worker()
 
 
-FILLER = "filler.bin"
 
 
 def fill(folder: Path) -> None:
@@ -211,7 +229,7 @@ def settle(studio: Studio, run: subprocess.Popen) -> str:
 def check(studio: Studio, trial: Trial, before: dict, run_code: int, output: str) -> list[str]:
     """What is wrong after the run that follows a fault; empty when nothing is."""
     root, problems = studio.project.root, []
-    expected = studio.references[tuple(sorted(studio.values().items()))]
+    expected = studio.references[studio.value]
     refused = trial.gate == "shut"
     if (run_code != 0) != refused or (refused and "Refused" not in output + studio.said()):
         problems.append(f"the next run ended with {run_code}: {studio.said()[-1500:]}")
@@ -258,8 +276,10 @@ def reference(studio: Studio) -> None:
         raise RuntimeError(f"the undisturbed run failed:\n{output[-2000:]}\n{studio.said()[-4000:]}")
     order = [*sorted(seen.values()), time.monotonic()]
     studio.lasted |= {stage: order[order.index(moment) + 1] - moment for stage, moment in seen.items()}
-    studio.references[tuple(sorted(studio.values().items()))] = yaml.safe_load((studio.project.root / "dvc.lock").read_text())
-    print(f"reference of {studio.values()}: {time.monotonic() - began:.0f} s", flush=True)
+    studio.references[studio.value] = yaml.safe_load((studio.project.root / "dvc.lock").read_text())
+    studio.shards[studio.value] = studio.render_folders().difference(*studio.shards.values())
+    times = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in studio.lasted.items())
+    print(f"undisturbed run with heads.seed {studio.value}: {time.monotonic() - began:.0f} s ({times})", flush=True)
 
 
 def attempt(studio: Studio, trial: Trial, rng: random.Random) -> None:
@@ -334,29 +354,21 @@ def studio_in(folder: Path) -> Iterator[Studio]:
         yield studio
 
 
-def drill(studio: Studio, trials: int, rng: random.Random, faults: list[str], changes: list[str], out: Path) -> list[Trial]:
+def drill(studio: Studio, pairs: list[tuple[str, str]], rng: random.Random, out: Path) -> list[Trial]:
     done: list[Trial] = []
-    studio.project.edit_params(**{change.replace(".", "__"): VALUES[0] for change in changes})
-    reference(studio)
-    for number in range(trials):
-        change = rng.choice(changes)
-        studio.project.edit_params(**{change.replace(".", "__"): next(value for value in VALUES if value != studio.values()[change])})
-        if tuple(sorted(studio.values().items())) not in studio.references:
-            studio.set_gate(OPEN_GATE)
-            reference(studio)
-            # The same change once more, from the other side: a trial's run must have something to do.
-            other = next(value for value in VALUES if value != studio.values()[change])
-            studio.project.edit_params(**{change.replace(".", "__"): other})
-            if tuple(sorted(studio.values().items())) not in studio.references:
-                reference(studio)
-                studio.project.edit_params(**{change.replace(".", "__"): next(value for value in VALUES if value != other)})
-        studio.forget()
-        trial = Trial(number, rng.choice(faults), rng.choice(CHANGES[change]), change, "shut" if number % 3 == 2 else "open")
+    for value in VALUES:
+        studio.project.edit_params(heads__seed=value)
+        reference(studio)
+    for number, (fault, stage) in enumerate(pairs):
+        studio.project.edit_params(heads__seed=next(value for value in VALUES if value != studio.value))
+        if stage != "release":
+            studio.forget(stage)
+        trial = Trial(number, fault, stage, "shut" if number % 3 == 2 else "open")
         attempt(studio, trial, rng)
         done.append(trial)
         with out.open("a") as file:
             file.write(json.dumps(asdict(trial)) + "\n")
-        print(f"{number + 1}/{trials} {trial.fault} in {trial.stage} after {trial.struck_after_s} s, gate {trial.gate}: run {trial.disturbed}; "
+        print(f"{number + 1}/{len(pairs)} {trial.fault} in {trial.stage} after {trial.struck_after_s} s, gate {trial.gate}: run {trial.disturbed}; "
               f"{'; '.join(trial.problems) or 'mended'} ({trial.seconds:.0f} s)", flush=True)
         if trial.problems:
             shutil.copytree(studio.prefect.folder, out.with_suffix(f".{number}.logs"), dirs_exist_ok=True, ignore=shutil.ignore_patterns("prefect"))
@@ -365,15 +377,15 @@ def drill(studio: Studio, trials: int, rng: random.Random, faults: list[str], ch
 
 def main() -> int:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("--trials", type=int, default=50)
-    cli.add_argument("--seed", type=int, default=None, help="of the choices; the moments are random anyway")
+    cli.add_argument("--trials", type=int, default=None, help="how many; default: each pair of a fault and a stage once")
+    cli.add_argument("--seed", type=int, default=None, help="of the order and of the moments")
     cli.add_argument("--faults", default=",".join(FAULTS))
-    cli.add_argument("--changes", default=",".join(CHANGES), help="what changes before a run, and so which stages a fault may strike")
+    cli.add_argument("--stages", default=",".join(STAGES))
     cli.add_argument("--out", type=Path, default=Path("drill.jsonl"))
     options = cli.parse_args()
-    faults, changes = options.faults.split(","), options.changes.split(",")
-    if unknown := [name for name, known in [*((fault, FAULTS) for fault in faults), *((change, CHANGES) for change in changes)] if name not in known]:
-        cli.error(f"unknown: {', '.join(unknown)} (faults: {', '.join(FAULTS)}; changes: {', '.join(CHANGES)})")
+    faults, stages = options.faults.split(","), options.stages.split(",")
+    if unknown := [name for name, known in [*((fault, FAULTS) for fault in faults), *((stage, STAGES) for stage in stages)] if name not in known]:
+        cli.error(f"unknown: {', '.join(unknown)} (faults: {', '.join(FAULTS)}; stages: {', '.join(STAGES)})")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # everything that was started ends with this
     folder = Path(tempfile.mkdtemp(prefix="serep-drill-"))
     options.out.unlink(missing_ok=True)
@@ -382,7 +394,11 @@ def main() -> int:
             if studio.disk is None and "disk" in faults:
                 print("no small disk can be mounted here (needs root): the fault `disk` is left out", flush=True)
                 faults.remove("disk")
-            done = drill(studio, options.trials, random.Random(options.seed), faults, changes, options.out)
+            rng = random.Random(options.seed)
+            pairs = [(fault, stage) for fault in faults for stage in stages]
+            rounds = -(-(options.trials or len(pairs)) // len(pairs))
+            order = [pair for _ in range(rounds) for pair in rng.sample(pairs, len(pairs))][: options.trials]
+            done = drill(studio, order, rng, options.out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     struck = Counter(trial.fault for trial in done)
