@@ -28,6 +28,7 @@ STOP_SECONDS = 10
 WAIT_SECONDS = 3600.0  # for another run in the same workspace
 DASK_ADDRESS = "SEREP_DASK_ADDRESS"
 BUSY = "is busy, it is being blocked by"
+HOLLOW = "join() argument must be"  # DVC met an empty folder in its run cache: one killed between making the folder and filling it leaves that
 Log = Callable[[str], None]
 
 
@@ -100,12 +101,17 @@ class StageRunner:
 
         While another DVC process works on the same files (a `dvc repro` by hand), it waits.
         """
+        mended = False
         command = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if self.force else []), stage]
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
                 return outcome(self.dvc(command, log, what=f"stage '{stage}'", again=f"dvc repro --single-item {stage}"))
             except RuntimeError as error:
+                if HOLLOW in str(error) and not mended:
+                    mended = True
+                    log(f"DVC's run cache has empty folders ({', '.join(mend_run_cache(self.root)) or 'none found'}), as a killed DVC leaves them: removed")
+                    continue
                 if BUSY not in str(error) or self.stopped or time.monotonic() > deadline:
                     raise
                 log(f"another DVC process holds files of stage '{stage}'; waiting for it")
@@ -176,6 +182,16 @@ def ask_dvc(root: Path, *arguments: str) -> str:
     if answer.returncode != 0:
         raise RuntimeError(redacted(f"dvc {' '.join(arguments)} failed in {root}:\n{answer.stderr.strip()}"))
     return answer.stdout
+
+
+def mend_run_cache(root: Path) -> list[str]:
+    """Removes the empty folders of DVC's run cache, at which it would stop each time; their names."""
+    runs, removed = Path(ask_dvc(root, "cache", "dir").strip()) / "runs", []
+    for folder in sorted(runs.glob("*/*")):
+        with suppress(OSError):  # not empty, or filled meanwhile
+            folder.rmdir()
+            removed.append(folder.name[:12])
+    return removed
 
 
 @contextmanager

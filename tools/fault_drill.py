@@ -33,7 +33,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -150,6 +150,8 @@ class Studio:
         for record in (cache / "runs").glob("*/*/*"):
             if yaml.safe_load(record.read_text())["cmd"] == entry["cmd"]:
                 record.unlink()
+                with suppress(OSError):  # DVC stops at an empty folder
+                    record.parent.rmdir()
         kept = {digest for name, other in self.references[self.value]["stages"].items() if name != stage for digest in self._objects(other)}
         for digest in self._objects(entry) - kept:
             (cache / "files" / "md5" / digest[:2] / digest[2:]).unlink(missing_ok=True)

@@ -25,7 +25,12 @@ from serep.render.sheets import (
 )
 
 PREDICTED_COLOUR, REFERENCE_COLOUR = (255, 140, 26), (64, 200, 255)
-CHART_DPI = 110
+CHART_DPI, GREY = 110, 118
+
+
+def on_grey(images: UInt8[np.ndarray, "N H W 3"], masks: UInt8[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "N H W 3"]:
+    """Renders, which have no background, before a grey one."""
+    return np.where(masks[..., None] > 0, images, np.uint8(GREY))
 
 
 def contact_sheet(images: UInt8[np.ndarray, "N H W 3"], *, columns: int, captions: Sequence[str] = ()) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serep.benchmark.figures import on_grey
 from serep.benchmark.report_clips import capture_clip, retargeting_clip
 from serep.benchmark.report_content import Viewer
 from serep.benchmark.report_sections import ERROR_LIMIT
@@ -18,7 +19,7 @@ from serep.data.video import VideoReader
 from serep.models.semantic import SemanticModel
 from serep.training.tracking import locked_hashes
 
-CONTACT_IMAGES, GREY = 64, 118
+CONTACT_IMAGES = 64
 CLIP_EXPRESSIONS, CLIP_FRAMES, CLIP_FPS = 6, 24, 25.0
 CLIP_TOLERANCE, CLIP_BYTES = 0.02, 3_000_000  # mm that packing may move a vertex; of the page
 
@@ -37,9 +38,7 @@ def heads_in_motion(
 
 def contact_images(part) -> tuple[np.ndarray, list[str]]:
     rows = np.linspace(0, len(part) - 1, min(CONTACT_IMAGES, len(part))).astype(int)
-    grey = np.uint8(GREY)
-    images = [np.where(part.mask(int(row))[..., None] > 0, part.rgb(int(row)), grey) for row in rows]
-    return np.stack(images), []
+    return on_grey(np.stack([part.rgb(int(row)) for row in rows]), np.stack([part.mask(int(row)) for row in rows])), []
 
 
 def units_in_renders(parts: Sequence[RenderPart], heads: HeadSet) -> dict[str, object]:

@@ -4,9 +4,11 @@ The model's folder holds its ONNX export too, which runs it on a processor. SERE
 there are some.
 """
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from serep.config import Params, build, load_params
 from serep.data.real_faces import RealFaces
@@ -19,7 +21,7 @@ from serep.stages._stage import stage, wanted_device, worker_count, write_folder
 from serep.training.augmentation import AugmentationRanges
 from serep.training.capture_task import train_capture
 from serep.training.loop import save_curve
-from serep.training.processes import Group, joined, launched
+from serep.training.processes import Group, joined, launched, process_count
 from serep.training.tracking import find_project_root
 
 MODULE = "serep.stages.train_capture"
@@ -64,9 +66,26 @@ def _train(params: Params, group: Group, device_name: str) -> tuple[CaptureModel
     return model, curve, domain, target
 
 
+def check_processes(count: int, device_name: str) -> None:
+    """ValueError where `count` processes cannot each have a GPU of their own although they are to train on GPUs."""
+    device = best_device(device_name)
+    if count == 1 or device.type != "cuda":
+        return
+    if device.index is not None:
+        raise ValueError(f"SEREP_PROCESSES={count} and SEREP_DEVICE={device_name}: one GPU for all. Each process needs one of its own: set SEREP_DEVICE=cuda, "
+                         "and CUDA_VISIBLE_DEVICES where not all are meant")
+    if count > (gpus := torch.cuda.device_count()):
+        raise ValueError(f"SEREP_PROCESSES={count}, but this machine has {gpus} GPU{'s' * (gpus > 1)}, and each process needs one of its own. "
+                         f"Set SEREP_PROCESSES={gpus}, or SEREP_DEVICE=cpu")
+
+
 def _checkpoint(params: Params) -> Path:
     return params.paths.checkpoints / "train_capture.safetensors"
 
 
 if __name__ == "__main__":
+    try:
+        check_processes(process_count(), wanted_device())
+    except (ValueError, RuntimeError) as error:  # the user's to mend: the message says all, a traceback would hide it
+        sys.exit(f"ERROR: {error}")
     launched(main, MODULE)

@@ -134,3 +134,15 @@ def test_a_cluster_s_address_is_told_to_the_stages_by_their_environment(project)
     assert StageRunner(project, pipeline_run="flow", dask_address="tcp://host:8786").run("aside", said.append) == "Ran"
     assert "cluster tcp://host:8786" in said
     assert StageRunner(project, pipeline_run="flow").run("aside", said.append) == "Cached"
+
+
+def test_run_cache_that_a_killed_dvc_left_hollow_is_mended(project):
+    runner, said = StageRunner(project, pipeline_run="flow"), []
+    assert runner.run("first", quiet) == "Ran" and runner.run("aside", quiet) == "Ran"
+    for record in (project / ".dvc" / "cache" / "runs").glob("*/*/*"):
+        record.unlink()  # its folder stays, as where DVC is killed before it has filled it
+    (project / "dvc.lock").unlink()
+    assert runner.run("aside", said.append) == "Ran"
+    assert any(line.startswith("DVC's run cache has empty folders (") and line.count(",") >= 2 for line in said)
+    (project / "dvc.lock").unlink()
+    assert runner.run("aside", quiet) == "Restored"

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from serep.stages.train_capture import check_processes
 from serep.training import processes
 from serep.training.processes import ALONE, Group, joined, launched, process_count
 
@@ -93,3 +95,15 @@ def test_processes_are_launched_only_when_asked_for(monkeypatch):
     monkeypatch.setenv("RANK", "0")  # under the launcher already
     launched(lambda: ran.append("there"), "serep.stages.train_capture")
     assert ran == ["here", "there"]
+
+
+@pytest.mark.parametrize(("gpus", "count", "device", "refused"), [
+    (1, 2, "auto", "this machine has 1 GPU, and each process needs one of its own. Set SEREP_PROCESSES=1, or SEREP_DEVICE=cpu"),
+    (2, 3, "cuda", "SEREP_PROCESSES=3, but this machine has 2 GPUs"),
+    (2, 2, "cuda:1", "one GPU for all"),
+    (2, 2, "cuda", None), (1, 1, "cuda:0", None), (1, 8, "cpu", None)])
+def test_each_process_that_trains_on_gpus_needs_one_of_its_own(monkeypatch, gpus, count, device, refused):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with nullcontext() if refused is None else pytest.raises(ValueError, match=refused):
+        check_processes(count, device)
