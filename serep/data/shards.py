@@ -6,7 +6,8 @@
     <part>/records.partial/  who drew what: plan and code, and for each finished shard its files. Not part of the result
 
 While it is drawn the folder is called <part>.partial. With a store (PartSpec.store) all this lies at <store>/<part>/<plan hash>, where a finished part has
-a part.json, and <part> itself holds only the index and part.json, whose checksums make the bytes at the URL as good as here.
+a part.json, and <part> itself holds only the index and part.json, whose checksums make the bytes at the URL as good as here. Parts of other plans stay there:
+an earlier version that DVC checks out needs its shards. tools/prune_renders.py deletes what no version needs.
 """
 from __future__ import annotations
 
@@ -103,8 +104,6 @@ def finish_part(folder: Path, spec: PartSpec) -> None:
     _describe(store, partial, spec)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    if spec.store is not None:
-        _delete_other_plans(spec)
 
 
 def write_part(folder: Path, spec: PartSpec, draw: Callable[[range], DrawnImages]) -> None:
@@ -206,14 +205,6 @@ def _record(store: BlobStore, spec: PartSpec, shard: int) -> dict:
         return json.loads(store.read(_record_name(shard)))
     except FileNotFoundError as error:
         raise RuntimeError(f"{store.where(_record_name(shard))} is missing: shard {shard} of {spec.shards} was not drawn. {remedy_of(spec.part)}") from error
-
-
-def _delete_other_plans(spec: PartSpec) -> None:
-    own, part = spec.plan_hash[:16], BlobStore(spec.store).child(spec.part)
-    for name in part.children():
-        if name != own:
-            logger.info("%s was drawn from an earlier plan of this part: deleted", part.where(name))
-            part.child(name).clear()
 
 
 def _write_json(store: BlobStore, name: str, content: Mapping[str, object]) -> None:

@@ -38,7 +38,7 @@ _one_at_a_time = threading.Lock()
 def draw_part(plan: PartPlan, inputs: PartInputs, folder: Path, *, workers: Workers, store: str | None) -> RenderPart:
     """Draws the part and opens it: into `folder`, or its shards below the URL `store` and an index into `folder`.
 
-    A run that was killed goes on where it stopped; shards of another plan are deleted. A dead worker's shard is drawn again; RuntimeError when workers
+    A run that was killed goes on where it stopped; in a folder, shards of another plan are deleted. A dead worker's shard is drawn again; RuntimeError when workers
     keep dying (memory), after which a further call goes on. Errors of the drawing and of the store come through as they are.
     """
     deaths = 0

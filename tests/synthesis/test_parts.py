@@ -162,8 +162,9 @@ def test_shards_in_a_store_are_the_same_bytes(part, long_plan, inputs, tmp_path)
     np.testing.assert_array_equal(stored.rgb(21), here.rgb(21))
     np.testing.assert_array_equal(stored.labels["codes"], here.labels["codes"])
     other = draw_part(dataclasses.replace(long_plan, seed=6, images=4), inputs, folder, workers=ONE, store=f"file://{store}")
-    assert len(list((store / "train-0").iterdir())) == 1, "shards of the earlier plan are left"
+    assert len(list((store / "train-0").iterdir())) == 2, "an earlier version needs its shards"
     other.verify()
+    stored.verify()
 
 
 def test_a_worker_that_draws_otherwise_is_refused(plan, inputs):
