@@ -21,6 +21,8 @@ from serep.models.semantic import SemanticModel
 from serep.stages._report_inputs import arrays, contact_images, curve, hashes, heads_in_motion, units_in_renders
 from serep.stages._stage import SCORING_STAGES, scoring_code_hash, stage, write_folder
 
+# What decides the bytes of this run's artifacts: the sections that dvc.yaml lists for this stage. Not those of a release or of places.
+SHOWN = {"heads", "preprocess", "semantic", "render", "simulated", "intake", "capture", "benchmark"}
 LIBRARIES = ("torch", "numpy", "scipy", "zarr", "pyarrow", "pyrender", "numba", "opencv-python-headless", "dvc", "mlflow", "prefect")
 
 
@@ -69,7 +71,7 @@ def main() -> None:
             provenance=(*heads.provenance.items(), ("renderer", metrics[f"render_{next(iter(parts))}"]["renderer"])),
             versions=tuple((name, version(name)) for name in LIBRARIES),
             licences=(("heads", heads.provenance["licence"]), ("serep", "Apache-2.0")), data_hashes=hashes(run.root, paths.report),
-            params=params.model_dump(mode="json"))
+            params=params.model_dump(mode="json", include=SHOWN))
 
         def write(folder: Path) -> None:
             folder.mkdir(parents=True)

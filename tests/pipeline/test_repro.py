@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from report_page_reader import Page, check_page
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,44 @@ def test_the_report_is_whole_and_needs_no_network(finished):
     assert {"viewer", "semantic", "capture", "benchmark", "data", "provenance"} <= set(page.ids)
     for method in ("capture", "linear 3DMM", "neutral", "mean expression", "true codes"):
         assert f'<th scope="row">{method}' in text
+
+
+FREE = ("paths.", "render.executor", "render.dask_address")  # in dvc.yaml's own lines; without influence on any byte
+LOOKED_UP = {"render": {"simulated.parts"}}  # whether the part is one of those
+
+
+def test_stages_read_the_values_that_the_graph_declares_for_them_and_no_others(finished, params_read):
+    """A value that a stage reads undeclared would change without a run; one that it declares unread would run for nothing."""
+    graph = yaml.safe_load((finished.root / "dvc.yaml").read_text())["stages"]
+    params = yaml.safe_load((finished.root / "params.yaml").read_text())
+    notes = [json.loads(file.read_text()) for file in params_read.glob("*.json")]
+    wrong = []
+    for name, stage in graph.items():
+        body = stage.get("do", stage)
+        for part in _parts(stage, params):
+            declared = {key.replace("${key}", str(part)) for key in body["params"]}
+            module = body["cmd"].split()[2]
+            read = {key for note in notes if module in note["command"] and part in (None, *note["command"]) for key in note["read"]
+                    if not key.startswith(FREE) and key not in LOOKED_UP.get(name, ())}
+            assert read, f"nothing is known of {name}"
+            wrong += [f"{name} reads {key}" for key in sorted(read) if not any(_same(key, other) for other in declared)]
+            wrong += [f"{name} declares {key}" for key in sorted(declared) if not any(_same(key, other) for other in read)]
+    assert wrong == []
+
+
+def _parts(stage: dict, params: dict) -> list[str | None]:
+    """Names over which a `foreach` stage runs; [None] for another."""
+    if "foreach" not in stage:
+        return [None]
+    found = params
+    for key in stage["foreach"].strip("${}").split("."):
+        found = found[key]
+    return list(found)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether one key is the other or lies in it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def test_second_run_does_nothing(finished):
