@@ -19,6 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from serep.redaction import redacted
+from serep.training.lineage import dvc_cache
 from serep.training.tracking import PIPELINE_RUN
 
 Graph = dict[str, set[str]]  # stage to the stages it needs, in an order that runs
@@ -101,16 +102,14 @@ class StageRunner:
 
         While another DVC process works on the same files (a `dvc repro` by hand), it waits.
         """
-        mended = False
         command = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if self.force else []), stage]
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
                 return outcome(self.dvc(command, log, what=f"stage '{stage}'", again=f"dvc repro --single-item {stage}"))
             except RuntimeError as error:
-                if HOLLOW in str(error) and not mended:
-                    mended = True
-                    log(f"DVC's run cache has empty folders ({', '.join(mend_run_cache(self.root)) or 'none found'}), as a killed DVC leaves them: removed")
+                if HOLLOW in str(error) and (removed := mend_run_cache(self.root)):
+                    log(f"DVC's run cache has empty folders ({', '.join(removed)}), as a killed DVC leaves them: removed")
                     continue
                 if BUSY not in str(error) or self.stopped or time.monotonic() > deadline:
                     raise
@@ -186,8 +185,8 @@ def ask_dvc(root: Path, *arguments: str) -> str:
 
 def mend_run_cache(root: Path) -> list[str]:
     """Removes the empty folders of DVC's run cache, at which it would stop each time; their names."""
-    runs, removed = Path(ask_dvc(root, "cache", "dir").strip()) / "runs", []
-    for folder in sorted(runs.glob("*/*")):
+    removed = []
+    for folder in sorted(dvc_cache(root).glob("runs/*/*")):
         with suppress(OSError):  # not empty, or filled meanwhile
             folder.rmdir()
             removed.append(folder.name[:12])

@@ -7,7 +7,7 @@ import numpy as np
 from prefect import get_run_logger
 
 from flows.artifacts import show_picture
-from serep.benchmark.figures import contact_sheet, on_grey, overlay_sheet
+from serep.benchmark.figures import contact_sheet, overlay_sheet, sample_of
 from serep.config import Params
 from serep.data.shards import open_part
 
@@ -29,9 +29,7 @@ def show_sheets(root: Path, params: Params, made: list[str]) -> None:
 
 
 def renders_sheet(folder: Path, *, shown: int = SHOWN, columns: int = COLUMNS) -> bytes:
-    part = open_part(folder)
-    rows = np.linspace(0, len(part) - 1, min(shown, len(part))).astype(int).tolist()
-    return contact_sheet(on_grey(np.stack([part.rgb(row) for row in rows]), np.stack([part.mask(row) for row in rows])), columns=columns)
+    return contact_sheet(sample_of(open_part(folder), shown), columns=columns)
 
 
 def capture_sheet(examples: Path) -> bytes:

@@ -1,10 +1,7 @@
 """`serep trace`: which bytes made a released model."""
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +18,7 @@ def trace(
 ) -> None:
     """Print the chain behind a released model: run, stages, data, source files and licences, each with its hash."""
     from serep.loading import registry_root
-    from serep.training.lineage import Shelves
+    from serep.training.lineage import Shelves, dvc_cache
     from serep.training.trace import trace_model, verify
 
     root = registry_root()
@@ -30,7 +27,11 @@ def trace(
         typer.echo(line)
     if not check:
         return
-    shelves = Shelves(_cache(root), root, found.tags.get("git_commit", ""))
+    try:
+        cache = dvc_cache(root)
+    except RuntimeError as error:
+        raise RuntimeError(f"--verify needs the project that made the model, and {root} is no DVC project. Run it there") from error
+    shelves = Shelves(cache, root, found.tags.get("git_commit", ""))
     counts = {"ok": 0, "changed": 0, "absent": 0}
     for finding in verify(found, shelves):
         counts[finding.state] += 1
@@ -66,10 +67,3 @@ def told(found: Trace, *, code: bool) -> Iterator[str]:
         yield f"  {record.path}  md5 {record.md5}"
         yield f"            {about.get('source', 'source not recorded')}; licence: {about.get('licence', 'not recorded')}"
     yield "  serep's own code; licence: Apache-2.0"
-
-
-def _cache(root: Path) -> Path:
-    answer = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], cwd=root, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        raise RuntimeError(f"--verify needs the project that made the model, and {root} is no DVC project. Run it there")
-    return (root / answer.stdout.strip()).resolve()

@@ -1,10 +1,12 @@
 """A copy of the project at the size of the tests, with its own git and DVC."""
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from ruamel.yaml import YAML
 
@@ -34,6 +36,9 @@ class Project:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PREFECT_", "DVC_", "SEREP_"))}
         return inherited | {"PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(self.root), "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true",
                             "PREFECT_SERVER_ANALYTICS_ENABLED": "false"} | self.settings
+
+    def params(self) -> dict:
+        return YAML(typ="safe").load((self.root / "params.yaml").read_text())
 
     def edit_params(self, **values) -> None:
         """Sets dotted keys (dots written as two underscores)."""
@@ -72,3 +77,12 @@ def copy_project(target: Path) -> Project:
 def commit(project: Project, message: str) -> None:
     project.run("git", "add", "-A")
     project.run("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", message)
+
+
+def load_tool(name: str) -> ModuleType:
+    """A script of tools/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

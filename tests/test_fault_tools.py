@@ -1,13 +1,11 @@
 """What the fault drill breaks with: a line that is cut and mended, a database that is killed and keeps what it was told, a disk that is full."""
-import importlib.util
 import socket
-import sys
 import threading
 
 import pytest
 from cut_line import CutLine
 from postgres_server import postgres_server
-from small_project import ROOT
+from small_project import ROOT, load_tool
 
 
 @pytest.fixture
@@ -61,11 +59,8 @@ def test_a_killed_database_keeps_what_was_committed():
         assert server.password not in repr(server) and server.password not in server.url("kept")
 
 
-def test_the_drill_knows_stages_that_there_are(monkeypatch):
-    spec = importlib.util.spec_from_file_location("fault_drill", ROOT / "tools" / "fault_drill.py")
-    drill = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "fault_drill", drill)  # dataclasses look their module up
-    spec.loader.exec_module(drill)
+def test_the_drill_knows_stages_that_there_are():
+    drill = load_tool("fault_drill")
     text = (ROOT / "dvc.yaml").read_text() + (ROOT / "params.yaml").read_text() + "\n  release:"
     for stage in drill.STAGES:
         name, _, part = stage.partition("@")

@@ -1,13 +1,12 @@
 """tools/score_real_videos.py: a table, a JSON file and a sheet for each video. The network is a stand-in that sees brightness."""
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from capture_stub import stand_in, write_capture_model
+from small_project import load_tool
 
 from serep.data.video import VideoWriter
 from serep.models.capture import CaptureModel, CaptureStream
@@ -17,11 +16,7 @@ FRAMES, DARK = 40, 25
 
 @pytest.fixture(scope="module")
 def tool():
-    file = Path(__file__).resolve().parent.parent / "tools" / "score_real_videos.py"
-    spec = importlib.util.spec_from_file_location("score_real_videos", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("score_real_videos")
 
 
 @pytest.fixture

@@ -1,24 +1,15 @@
 """The graph says what the code does: deps are import closures, paths come from `paths`, params keys exist."""
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from small_project import ROOT, load_tool
 
-ROOT = Path(__file__).resolve().parent.parent
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-def _tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stage_deps = _tool("stage_deps")
+stage_deps = load_tool("stage_deps")
 
 
 def _body(name):

@@ -50,7 +50,7 @@ from prefect_server import Prefect, kill_family  # noqa: E402
 from s3_server import s3_server  # noqa: E402
 from small_project import Project, commit, copy_project  # noqa: E402
 
-from serep.training.lineage import file_md5, folder_md5  # noqa: E402
+from serep.training.lineage import cached_object, file_md5, folder_listing, folder_md5  # noqa: E402
 
 FAULTS = ("worker", "server", "database", "bucket", "disk")
 # Where a fault may strike: the stages that have work to do without pictures of real faces, and the release that follows them.
@@ -122,11 +122,11 @@ class Studio:
 
     @property
     def value(self) -> int:
-        return yaml.safe_load((self.project.root / "params.yaml").read_text())["heads"]["seed"]
+        return self.project.params()["heads"]["seed"]
 
     def render_folders(self) -> set[str]:
         """In the bucket: one for each part and plan."""
-        files, store = fsspec.filesystem("s3", skip_instance_cache=True), yaml.safe_load((self.project.root / "params.yaml").read_text())["render"]["store"]
+        files, store = fsspec.filesystem("s3", skip_instance_cache=True), self.project.params()["render"]["store"]
         return {folder for part in files.ls(store) for folder in files.ls(part)} if files.exists(store) else set()
 
     def champions(self) -> dict[str, dict[str, object]]:
@@ -155,7 +155,7 @@ class Studio:
                     record.parent.rmdir()
         kept = {digest for name, other in self.references[self.value]["stages"].items() if name != stage for digest in self._objects(other)}
         for digest in self._objects(entry) - kept:
-            (cache / "files" / "md5" / digest[:2] / digest[2:]).unlink(missing_ok=True)
+            cached_object(cache, digest).unlink(missing_ok=True)
         if stage.startswith("render"):
             files = fsspec.filesystem("s3", skip_instance_cache=True)
             for folder in self.shards[self.value]:
@@ -166,8 +166,8 @@ class Studio:
         """Names in DVC's cache of all that an entry of dvc.lock puts out."""
         found = {out["md5"] for out in entry.get("outs", [])}
         for digest in [digest for digest in found if digest.endswith(".dir")]:
-            listing = self.project.root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
-            found |= {file["md5"] for file in json.loads(listing.read_text())} if listing.exists() else set()
+            listing = cached_object(self.project.root / ".dvc" / "cache", digest)
+            found |= set(folder_listing(listing).values()) if listing.exists() else set()
         return found
 
 
@@ -198,8 +198,6 @@ def mend(studio: Studio, fault: str) -> None:
         studio.prefect.start()
     if studio.worker.poll() is not None:
         studio.start_worker()
-
-
 
 
 def fill(folder: Path) -> None:
@@ -339,8 +337,7 @@ def studio_in(folder: Path) -> Iterator[Studio]:
         postgres = stack.enter_context(postgres_server())
         postgres.create("mlflow", "prefect")
         project = copy_project(folder / "project")
-        parts = yaml.safe_load((project.root / "params.yaml").read_text())["render"]["parts"]
-        parts = {name: part for name, part in parts.items() if name not in ("train-1", "train-2", "train-3")}  # one of a kind is enough to break
+        parts = {name: part for name, part in project.params()["render"]["parts"].items() if name not in ("train-1", "train-2", "train-3")}
         project.edit_params(render__store=s3.url("renders"), render__parts=parts, semantic__kinds=["neural"])
         project.edit_params(**{f"release__gate__{bar}__margin": 1000.0 for bar in ("reconstruction", "retargeting", "capture", "views", "found")})
         project.settings |= {"MLFLOW_TRACKING_URI": postgres.url("mlflow", scheme="postgresql+psycopg2"), "PGPASSWORD": postgres.password,

@@ -18,10 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from flows.pipeline import ask_dvc, workspace_lock  # noqa: E402
+from flows.pipeline import workspace_lock  # noqa: E402
 from serep.config import load_params  # noqa: E402
 from serep.data.blobs import BlobStore  # noqa: E402
 from serep.data.render_part import PART_FILE  # noqa: E402
+from serep.training.lineage import cached_object, dvc_cache, folder_listing  # noqa: E402
 from serep.training.tracking import find_project_root  # noqa: E402
 
 
@@ -57,11 +58,10 @@ def places(store: BlobStore) -> Iterator[BlobStore]:
 
 def needed(root: Path, renders: Path) -> Iterator[str]:
     """URLs that parts name, those in the workspace and those in DVC's cache."""
-    objects = Path(ask_dvc(root, "cache", "dir").strip()) / "files" / "md5"
-    listings = (json.loads(file.read_text()) for file in sorted(objects.glob("*/*.dir")))
-    cached = {entry["md5"] for listing in listings for entry in listing if entry["relpath"] == PART_FILE}
-    here = renders.glob(f"*/{PART_FILE}")
-    for file in (*here, *(objects / digest[:2] / digest[2:] for digest in sorted(cached))):
+    cache = dvc_cache(root)
+    listings = [folder_listing(file) for file in sorted(cache.glob("files/md5/*/*.dir"))]
+    cached = {listing[PART_FILE] for listing in listings if PART_FILE in listing}
+    for file in (*renders.glob(f"*/{PART_FILE}"), *(cached_object(cache, md5) for md5 in sorted(cached))):
         if file.is_file() and (url := json.loads(file.read_text()).get("url")):
             yield url
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from serep.benchmark.sequences import view_cameras
+from serep.data.render_part import RenderPart
 from serep.faces.topology import FaceTopology
 from serep.render.clay import draw_shapes
 from serep.render.sheets import (
@@ -28,9 +29,10 @@ PREDICTED_COLOUR, REFERENCE_COLOUR = (255, 140, 26), (64, 200, 255)
 CHART_DPI, GREY = 110, 118
 
 
-def on_grey(images: UInt8[np.ndarray, "N H W 3"], masks: UInt8[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "N H W 3"]:
-    """Renders, which have no background, before a grey one."""
-    return np.where(masks[..., None] > 0, images, np.uint8(GREY))
+def sample_of(part: RenderPart, images: int) -> UInt8[np.ndarray, "N H W 3"]:
+    """At most so many renders, evenly over the part; they have no background and are shown before a grey one."""
+    rows = np.linspace(0, len(part) - 1, min(images, len(part))).astype(int).tolist()
+    return np.stack([np.where(part.mask(row)[..., None] > 0, part.rgb(row), np.uint8(GREY)) for row in rows])
 
 
 def contact_sheet(images: UInt8[np.ndarray, "N H W 3"], *, columns: int, captions: Sequence[str] = ()) -> bytes:

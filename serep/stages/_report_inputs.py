@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from serep.benchmark.figures import on_grey
 from serep.benchmark.report_clips import capture_clip, retargeting_clip
 from serep.benchmark.report_content import Viewer
 from serep.benchmark.report_sections import ERROR_LIMIT
@@ -19,7 +18,6 @@ from serep.data.video import VideoReader
 from serep.models.semantic import SemanticModel
 from serep.training.tracking import locked_hashes
 
-CONTACT_IMAGES = 64
 CLIP_EXPRESSIONS, CLIP_FRAMES, CLIP_FPS = 6, 24, 25.0
 CLIP_TOLERANCE, CLIP_BYTES = 0.02, 3_000_000  # mm that packing may move a vertex; of the page
 
@@ -34,11 +32,6 @@ def heads_in_motion(
         capture_clip(test, arrays(benchmark / "capture.npz")["vertices"], film, frames_per_expression=frames_per_expression, fps=fps)]
     return make_viewer(clips, test.topology, limit=ERROR_LIMIT, tolerance=CLIP_TOLERANCE, budget_bytes=CLIP_BYTES,
                        text="Drag to turn. The first clip plays the unseen expressions that the released model misses most, on an unseen person.")
-
-
-def contact_images(part) -> tuple[np.ndarray, list[str]]:
-    rows = np.linspace(0, len(part) - 1, min(CONTACT_IMAGES, len(part))).astype(int)
-    return on_grey(np.stack([part.rgb(int(row)) for row in rows]), np.stack([part.mask(int(row)) for row in rows])), []
 
 
 def units_in_renders(parts: Sequence[RenderPart], heads: HeadSet) -> dict[str, object]:

@@ -3,6 +3,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
+from serep.benchmark.figures import sample_of
 from serep.benchmark.report import write_report
 from serep.benchmark.report_content import Finding, ReportContent
 from serep.benchmark.report_experiments import experiments_section
@@ -18,11 +19,12 @@ from serep.benchmark.report_sections import (
 from serep.data.heads import read_heads, read_quarantine
 from serep.data.shards import open_part
 from serep.models.semantic import SemanticModel
-from serep.stages._report_inputs import arrays, contact_images, curve, hashes, heads_in_motion, units_in_renders
+from serep.stages._report_inputs import arrays, curve, hashes, heads_in_motion, units_in_renders
 from serep.stages._stage import SCORING_STAGES, scoring_code_hash, stage, write_folder
 
 # What decides the bytes of this run's artifacts: the sections that dvc.yaml lists for this stage. Not those of a release or of places.
 SHOWN = {"heads", "preprocess", "semantic", "render", "simulated", "intake", "capture", "benchmark"}
+CONTACT_IMAGES = 64
 LIBRARIES = ("torch", "numpy", "scipy", "zarr", "pyarrow", "pyrender", "numba", "opencv-python-headless", "dvc", "mlflow", "prefect")
 
 
@@ -50,7 +52,7 @@ def main() -> None:
                 ("capture on test renders", "{:.2f} mm of {:.2f} mm motion".format(*(metrics["score_capture"][row]["vertex_mm"] for row in ("ours", "neutral")))),
                 ("five-view benchmark", "{:.2f} mm, the neutral {:.2f} mm".format(
                     *(metrics["benchmark"]["methods"][row]["macro_mean_mm"] for row in ("capture", "neutral"))))),
-            data=data_section(*contact_images(parts[params.render.parts_of("train")[0]]), train.weights, heads.expression_names,
+            data=data_section(sample_of(parts[params.render.parts_of("train")[0]], CONTACT_IMAGES), [], train.weights, heads.expression_names,
                               {name: metrics[f"render_{name}"] for name in parts},
                               **units_in_renders([parts[name] for name in params.render.parts_of("train")], heads)),
             semantic=semantic_section(metrics["score_semantic"], arrays(paths.semantic_scores / "examples.npz"), metrics["score_topology"], heads.topology,

@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -113,10 +114,10 @@ class Shelves:
                     yield Finding(record, "changed", f"{step.stage} read other bytes than the stage before it made ({made[record.path].md5})")
 
     def _object(self, md5: str) -> Path:
-        return self.cache / "files" / "md5" / md5[:2] / md5[2:]
+        return cached_object(self.cache, md5)
 
     def _manifest(self, record: Record) -> dict[str, str]:
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(self._object(record.md5).read_bytes())}
+        return folder_listing(self._object(record.md5))
 
     def _stored(self, record: Record) -> Finding:
         """An output: in the cache, or, where DVC keeps it outside of that (metrics), beside the sources."""
@@ -156,6 +157,24 @@ class Shelves:
             else:
                 return Finding(record, "absent", f"{part.path} is not in the cache")
         return Finding(record, "ok" if _manifest_md5(entries) == record.md5 else "changed", "its parts")
+
+
+def dvc_cache(root: Path) -> Path:
+    """The cache of the DVC project at `root`, wherever its settings put it. RuntimeError where there is no such project."""
+    answer = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], cwd=root, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise RuntimeError(f"{root} is no DVC project:\n{answer.stderr.strip()}")
+    return (root / answer.stdout.strip()).resolve()
+
+
+def cached_object(cache: Path, md5: str) -> Path:
+    """Where DVC's cache keeps these bytes; of a folder (`.dir`), its listing."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def folder_listing(listing: Path) -> dict[str, str]:
+    """Files of a folder and their md5, from its listing in DVC's cache."""
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_bytes())}
 
 
 def _manifest_md5(files: Mapping[str, str]) -> str:

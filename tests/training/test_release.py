@@ -191,7 +191,7 @@ def traced(store, stand_in, monkeypatch) -> Path:
     for name in ("dvc.yaml", "params.yaml"):
         (store / name).touch()
     monkeypatch.chdir(store)
-    monkeypatch.setattr("serep.cli_trace._cache", lambda root: root / "no cache")
+    monkeypatch.setattr("serep.training.lineage.dvc_cache", lambda root: root / "no cache")
     yield scan
     (store / "dvc.lock").write_text(LOCK)
 

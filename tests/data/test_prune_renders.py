@@ -1,13 +1,10 @@
 """Renders in a bucket follow DVC's cache: what a version there or the workspace names stays, the rest can go."""
-import importlib.util
 import shutil
 import subprocess
 import sys
 
 import pytest
-from small_project import ROOT, Project
-
-sys.path.append(str(ROOT / "tests" / "data"))
+from small_project import ROOT, Project, load_tool
 from squares import draw_squares, tiny_spec
 
 from serep.data.shards import open_part, write_part
@@ -16,9 +13,6 @@ from serep.data.shards import open_part, write_part
 @pytest.fixture
 def prune(tmp_path, monkeypatch):
     """The tool in a project whose renders have a store; the project, and the store's folder."""
-    spec = importlib.util.spec_from_file_location("prune_renders", ROOT / "tools" / "prune_renders.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     project, store = Project(tmp_path / "project"), tmp_path / "store"
     project.root.mkdir()
     shutil.copy2(ROOT / "params.yaml", project.root)
@@ -26,7 +20,7 @@ def prune(tmp_path, monkeypatch):
     (project.root / "dvc.yaml").write_text("stages:\n  draw:\n    cmd: 'true'\n    outs: [data/renders/train-0]\n")
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=project.root, env=project.environment(), check=True)
     monkeypatch.chdir(project.root)
-    return tool.main, project, store
+    return load_tool("prune_renders").main, project, store
 
 
 def test_only_what_no_version_needs_is_deleted(prune, capsys):
